@@ -1,1 +1,3 @@
-//! placeholder
+//! Conclave: identity and access management in a cluster of one binary.
+
+pub mod domain;
