@@ -1,1 +1,4 @@
-//! placeholder
+//! Conclave: identity and access management on a replicated cluster, in one binary.
+
+pub mod auth;
+pub mod secret;

@@ -1,0 +1,1 @@
+//! Secrets and proofs: password hashes, minted ids and secrets, sealed keys, signed tokens.
