@@ -12,5 +12,9 @@
 //!   the caller then asks the rows whether its session still lives, on every request.
 
 pub mod hasher;
+pub mod kek;
+pub mod mint;
 pub mod password;
 pub mod phc;
+pub mod seal;
+pub mod token;
