@@ -1,4 +1,5 @@
 //! Conclave: identity and access management on a replicated cluster, in one binary.
 
 pub mod auth;
+pub mod http;
 pub mod secret;
