@@ -11,10 +11,15 @@
 //! - A token is judged in two steps. [`verifier`] says that it is genuine, in time, and of this account;
 //!   the caller then asks the rows whether its session still lives, on every request.
 
+mod cache;
+pub mod claims;
 pub mod hasher;
 pub mod kek;
+pub mod keys;
 pub mod mint;
 pub mod password;
 pub mod phc;
 pub mod seal;
+pub mod signer;
 pub mod token;
+pub mod verifier;
