@@ -41,6 +41,9 @@ mod transfer;
 mod view;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use changes::{Change, Changes};
 pub use fault::{Durability, Fault};
 pub use folder::Folder;
