@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Serialize;
 
+use super::token::sha256;
+use crate::domain;
 use crate::secret::Secret;
 
 /// How a key signs. Fixed with the key, so that no token can choose another way.
@@ -37,6 +38,14 @@ impl KeyAlgorithm {
         match self {
             Self::EdDsa => Algorithm::EdDSA,
             Self::Hs256 => Algorithm::HS256,
+        }
+    }
+}
+
+impl From<domain::key::KeyAlgorithm> for KeyAlgorithm {
+    fn from(stored: domain::key::KeyAlgorithm) -> Self {
+        match stored {
+            domain::key::KeyAlgorithm::EdDsa => Self::EdDsa,
         }
     }
 }
@@ -226,9 +235,5 @@ fn parse_kid(kid: &str) -> Result<Arc<str>, KeyError> {
 
 fn identity(algorithm: KeyAlgorithm, material: &[u8]) -> [u8; 32] {
     let named = zeroize::Zeroizing::new([algorithm.name().as_bytes(), b"\0", material].concat());
-    let mut out = [0; 32];
-    for (to, from) in out.iter_mut().zip(digest(&SHA256, &named).as_ref()) {
-        *to = *from;
-    }
-    out
+    sha256(&named)
 }

@@ -4,12 +4,11 @@
 //! They are random and long, so one SHA-256 is enough: there is nothing to guess. The prefix lets secret
 //! scanners find a leaked one; the checksum tells a mistyped one without looking at a row.
 
-use std::fmt;
-
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::mint::ApiKeyForm;
+pub use crate::domain::SecretHash;
 use crate::secret::Secret;
 
 /// How API keys of ours begin.
@@ -23,48 +22,28 @@ pub(super) const BODY_CHARS: usize = 32;
 const CHECKSUM_CHARS: usize = 6;
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// The stored form of a secret that we minted: SHA-256 of its text.
-///
-/// It may serve as the key of a row. Where it is compared with another one in code, use
-/// [`SecretHash::is`]. Not for passwords: those are guessable and need [`super::hasher`].
-#[derive(Clone, Copy)]
-pub struct SecretHash([u8; 32]);
-
 impl SecretHash {
-    /// Hashes a token as the client sent it.
+    /// Hashes a token as the client sent it. Not for passwords: those are guessable and need
+    /// [`super::hasher`].
     #[must_use]
     pub fn of(token: &str) -> Self {
-        let mut hash = [0; 32];
-        // Both are 32 bytes.
-        for (to, from) in hash.iter_mut().zip(digest(&SHA256, token.as_bytes()).as_ref()) {
-            *to = *from;
-        }
-        Self(hash)
-    }
-
-    /// Takes a stored hash.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// What is stored.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
+        Self::new(sha256(token.as_bytes()))
     }
 
     /// Whether both are the hash of the same token, in constant time.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
-        verify_slices_are_equal(&self.0, &other.0).is_ok()
+        verify_slices_are_equal(self.as_bytes(), other.as_bytes()).is_ok()
     }
 }
 
-impl fmt::Debug for SecretHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SecretHash(..)")
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    // Both are 32 bytes.
+    for (to, from) in hash.iter_mut().zip(digest(&SHA256, bytes).as_ref()) {
+        *to = *from;
     }
+    hash
 }
 
 /// The form of a text that may be an API key: `None` when no key can look like this, so that there is no need
@@ -116,8 +95,8 @@ pub(super) fn with_checksum(prefix: &str, body: &Secret<String>) -> Secret<Strin
 
 /// The first 32 bits of SHA-256 over prefix and body, in base62.
 fn checksum(prefix: &str, body: &str) -> String {
-    let hash = digest(&SHA256, [prefix, body].concat().as_bytes());
-    let mut rest = hash.as_ref().iter().take(4).fold(0u32, |sum, byte| sum << 8 | u32::from(*byte));
+    let hash = sha256([prefix, body].concat().as_bytes());
+    let mut rest = hash.iter().take(4).fold(0u32, |sum, byte| sum << 8 | u32::from(*byte));
     let mut chars = ['0'; CHECKSUM_CHARS];
     for char in chars.iter_mut().rev() {
         *char = base62(rest);
@@ -176,7 +155,7 @@ mod tests {
     fn a_hash_is_of_the_exact_text() {
         let hash = SecretHash::of("abc");
         assert_eq!(hash.as_bytes()[..4], [0xba, 0x78, 0x16, 0xbf]);
-        assert!(hash.is(&SecretHash::from_bytes(*hash.as_bytes())));
+        assert!(hash.is(&SecretHash::new(*hash.as_bytes())));
         assert!(!hash.is(&SecretHash::of("abC")));
         assert_eq!(format!("{hash:?}"), "SecretHash(..)");
     }

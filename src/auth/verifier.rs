@@ -11,17 +11,17 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use conclave_cluster::LogTime;
 use jsonwebtoken::Validation;
 use serde::Deserialize;
 
-use super::cache::{TokenCache, TokenHash};
+use super::cache::TokenCache;
 use super::claims::{Claims, Untimely};
 use super::keys::{KeySet, VerifyingKey, install_provider};
 use super::signer::ACCESS_TOKEN_TYP;
+use super::token::sha256;
 
 /// Checks access tokens and remembers their signatures.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl Verifier {
         if token.len() > Self::MAX_TOKEN_BYTES {
             return Err(TokenError::TooLong);
         }
-        let hash = hash(token);
+        let hash = sha256(token.as_bytes());
         if let Some(claims) = self.cache.get(&hash, expected.keys) {
             return match check(&claims, expected) {
                 Ok(()) => Ok(claims),
@@ -199,14 +199,6 @@ fn split(token: &str) -> Result<[&str; 3], TokenError> {
         (Some(header), Some(payload), Some(signature), None) => Ok([header, payload, signature]),
         _ => Err(TokenError::Malformed),
     }
-}
-
-fn hash(token: &str) -> TokenHash {
-    let mut out = [0; 32];
-    for (to, from) in out.iter_mut().zip(digest(&SHA256, token.as_bytes()).as_ref()) {
-        *to = *from;
-    }
-    out
 }
 
 #[cfg(test)]
