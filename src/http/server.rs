@@ -54,6 +54,7 @@ pub struct Settings {
 
 impl Settings {
     /// The defaults for an address.
+    #[must_use]
     pub fn new(listen: SocketAddr) -> Self {
         Self {
             listen,
@@ -106,6 +107,7 @@ impl Server {
     }
 
     /// The address listened on.
+    #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local
     }
