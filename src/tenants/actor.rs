@@ -142,11 +142,9 @@ impl TenantActor {
     }
 
     fn may_leave(&self, myself: &ActorRef<TenantMessage>, queue: &Queue) -> bool {
-        let is_idle = !queue.is_under_way
-            && queue.jobs.is_empty()
-            && queue.last_work.elapsed() >= self.shared.limits.idle;
-        // Without seats everything is ending.
-        is_idle && self.seats.upgrade().is_none_or(|seats| seats.leave(&self.account, myself.get_id()))
+        // Whether something is under way is known to the seats. Without seats everything is ending.
+        queue.last_work.elapsed() >= self.shared.limits.idle
+            && self.seats.upgrade().is_none_or(|seats| seats.leave(&self.account, myself.get_id()))
     }
 
     /// Sets the one timer of this actor: to when it will have been idle for long enough, if nothing comes.

@@ -55,13 +55,12 @@ impl Seats {
             return Err(Refused::NotDone);
         }
         let start = |gate: &Arc<Semaphore>| self.start(shared, supervisor, account, gate);
-        let seat = match state.seats.get_mut(account) {
-            Some(seat) => seat,
-            None => {
-                let gate = Arc::new(Semaphore::new(1));
-                let seat = Seat { actor: start(&gate)?, under_way: shared.admission.account(), gate };
-                state.seats.entry(account.clone()).or_insert(seat)
-            }
+        let seat = if let Some(seat) = state.seats.get_mut(account) {
+            seat
+        } else {
+            let gate = Arc::new(Semaphore::new(1));
+            let seat = Seat { actor: start(&gate)?, under_way: shared.admission.account(), gate };
+            state.seats.entry(account.clone()).or_insert(seat)
         };
         let admitted = shared.admission.take(&seat.under_way, proposal.command.len())?;
         let job = Job { proposal, deadline, caller: Waiting::new(ticket, reply, admitted) };
