@@ -274,10 +274,10 @@ impl Worker {
         if self.is_syncing || self.waiting.is_empty() {
             return;
         }
-        let callback = Synced { waiting: std::mem::take(&mut self.waiting), commands: self.commands.clone() };
+        let callback = Synced { waiting: Some(std::mem::take(&mut self.waiting)), commands: self.commands.clone() };
         match self.log.flush(true, Some(callback)) {
             Ok(()) => self.is_syncing = true,
-            // The callback was dropped with the request, and told its callers so.
+            // The callback told its callers when it was dropped with the request.
             Err(error) => self.fail(&error),
         }
     }
@@ -337,20 +337,22 @@ impl Worker {
         }
         self.check()?;
         let waiting = std::mem::take(&mut self.waiting);
-        self.log.flush(true, Some(Synced { waiting, commands: self.commands.clone() }))?;
+        self.log.flush(true, Some(Synced { waiting: Some(waiting), commands: self.commands.clone() }))?;
         self.log.wait_worker_idle()
     }
 }
 
 /// The callers that one sync serves. Dropped unsent, it tells them that nothing is safe.
 struct Synced {
-    waiting: Vec<Done>,
+    /// Taken when they have been told.
+    waiting: Option<Vec<Done>>,
     commands: Sender<Command>,
 }
 
-impl raft_log::Callback for Synced {
-    fn send(mut self, outcome: io::Result<()>) {
-        for done in self.waiting.drain(..) {
+impl Synced {
+    fn tell(&mut self, outcome: io::Result<()>) {
+        let Some(waiting) = self.waiting.take() else { return };
+        for done in waiting {
             done(match &outcome {
                 Ok(()) => Ok(()),
                 Err(error) => Err(copy(error)),
@@ -360,11 +362,15 @@ impl raft_log::Callback for Synced {
     }
 }
 
+impl raft_log::Callback for Synced {
+    fn send(mut self, outcome: io::Result<()>) {
+        self.tell(outcome);
+    }
+}
+
 impl Drop for Synced {
     fn drop(&mut self) {
-        for done in self.waiting.drain(..) {
-            done(Err(closed()));
-        }
+        self.tell(Err(closed()));
     }
 }
 
