@@ -21,19 +21,37 @@
 
 mod apply;
 mod changes;
+mod copy;
+mod fault;
+mod files;
+mod folder;
 mod history;
 mod image;
+mod media;
+mod memory;
 mod meta;
 mod record;
+mod recovery;
 mod requests;
 mod row;
+mod snapshot;
+mod store;
 mod transaction;
+mod transfer;
 mod view;
+mod writer;
 
 pub use changes::{Change, Changes};
+pub use fault::{Durability, Fault};
+pub use folder::Folder;
 pub use image::{Limits, State};
+pub use memory::MemoryDisk;
 pub use meta::{LogPosition, Meta};
 pub use record::Space;
+pub use recovery::Recovery;
 pub use row::{Key, Row, Value};
+pub use snapshot::SnapshotInfo;
+pub use store::{Disk, Entry, InstallError, Progress, Store};
 pub use transaction::Transaction;
+pub use transfer::{SnapshotReader, SnapshotWriter};
 pub use view::{AsOfError, View};
