@@ -35,6 +35,9 @@ pub enum Unavailable {
     /// It could not be reached. Whether it was done is unknown.
     #[error("the node cannot be reached")]
     Unreachable,
+    /// A command is longer than [`crate::Proposal::MAX_COMMAND_BYTES`]. Trying again is of no use.
+    #[error("the command is too long")]
+    TooLong,
 }
 
 impl Unavailable {
@@ -44,7 +47,9 @@ impl Unavailable {
         match self {
             Self::Timeout { outcome_unknown } => outcome_unknown,
             Self::Unreachable => true,
-            Self::NoLeader | Self::NotLeader { .. } | Self::Overloaded | Self::Stopping => false,
+            Self::NoLeader | Self::NotLeader { .. } | Self::Overloaded | Self::Stopping | Self::TooLong => {
+                false
+            },
         }
     }
 }

@@ -47,7 +47,8 @@ pub(crate) struct Candidacy {
 pub(crate) enum Response {
     Append(AppendAnswer),
     Vote { vote: VoteRecord, is_granted: bool, last: Option<LogPosition> },
-    Transfer(TransferAnswer),
+    /// Why it will not lead, or nothing.
+    Transfer(Option<String>),
     /// Go on with the part that begins here.
     SnapshotPart { next: u64 },
     Snapshot { vote: VoteRecord },
@@ -64,13 +65,6 @@ pub(crate) enum AppendAnswer {
     Partial(Option<LogPosition>),
     Conflict,
     HigherVote(VoteRecord),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum TransferAnswer {
-    Accepted,
-    VoteChanged { expected: VoteRecord, actual: VoteRecord },
-    LogNotFlushed { expected: Option<LogPosition>, actual: Option<LogPosition> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

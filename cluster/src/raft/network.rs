@@ -9,9 +9,9 @@ use futures_util::future::{self, Either};
 use openraft::OptionalSend;
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
-use openraft::raft::message::{TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
 };
 use openraft::type_config::alias::SnapshotOf;
 
@@ -20,7 +20,7 @@ use super::machine_store::SnapshotData;
 use super::{Member, SNAPSHOT_STEP, Types};
 use crate::identity::NodeId;
 use crate::network::{Channel, Peer, Transport, TransportError};
-use crate::wire::{AppendAnswer, Candidacy, Request, Response, TransferAnswer};
+use crate::wire::{AppendAnswer, Candidacy, Request, Response};
 
 /// Makes openraft's connections.
 pub(crate) struct Network {
@@ -194,16 +194,9 @@ impl RaftNetworkV2<Types> for Connection {
             last: rpc.last_log_id().copied().map(position),
         };
         match self.ask(Channel::Beat, &request, RPCTypes::TransferLeader, option.soft_ttl()).await? {
-            Response::Transfer(answer) => Ok(match answer {
-                TransferAnswer::Accepted => Ok(()),
-                TransferAnswer::VoteChanged { expected, actual } => {
-                    Err(TransferLeaderError::VoteChanged { expected: vote(expected), actual: vote(actual) })
-                }
-                TransferAnswer::LogNotFlushed { expected, actual } => Err(TransferLeaderError::LogNotFlushed {
-                    expected: expected.map(log_id),
-                    actual: actual.map(log_id),
-                }),
-            }),
+            Response::Transfer(None) => Ok(Ok(())),
+            // openraft logs the reason and does nothing else; its own type for it cannot be made outside.
+            Response::Transfer(Some(refusal)) => Err(unreachable(&refusal)),
             other => Err(unexpected(&other)),
         }
     }

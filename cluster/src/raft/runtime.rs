@@ -30,9 +30,11 @@ fn next_seed() -> u64 {
         return seed;
     }
     let mut bytes = [0; 8];
-    // Without randomness the nodes would still elect someone, only later: election timeouts would agree.
-    drop(aws_lc_rs::rand::fill(&mut bytes));
-    u64::from_le_bytes(bytes)
+    match aws_lc_rs::rand::fill(&mut bytes) {
+        Ok(()) => u64::from_le_bytes(bytes),
+        // Only election timeouts are drawn, and they need to differ between nodes, not to be secret.
+        Err(aws_lc_rs::error::Unspecified) => u64::from(std::process::id()),
+    }
 }
 
 impl AsyncRuntime for Runtime {

@@ -2,8 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use openraft::raft::message::{TransferLeaderError, TransferLeaderRequest};
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse};
 use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
 
 use super::convert::{self, log_id, position, vote, vote_record};
@@ -12,7 +11,7 @@ use super::{Raft, Types};
 use crate::identity::NodeId;
 use crate::log::{LogEntry, VoteRecord};
 use crate::state::{LogPosition, SnapshotWriter, Store};
-use crate::wire::{AppendAnswer, Candidacy, Request, Response, TransferAnswer};
+use crate::wire::{AppendAnswer, Candidacy, Request, Response};
 
 /// Answers for the Raft of this node.
 pub(crate) struct RaftService {
@@ -105,17 +104,7 @@ impl RaftService {
     async fn transfer(&self, from: VoteRecord, to: NodeId, last: Option<LogPosition>) -> Result<Response, String> {
         let request = TransferLeaderRequest::new(vote(from), to.0, last.map(log_id));
         let answer = self.raft.handle_transfer_leader(request).await.map_err(text)?;
-        Ok(Response::Transfer(match answer {
-            Ok(()) => TransferAnswer::Accepted,
-            Err(TransferLeaderError::VoteChanged { expected, actual }) => TransferAnswer::VoteChanged {
-                expected: vote_record(&expected),
-                actual: vote_record(&actual),
-            },
-            Err(TransferLeaderError::LogNotFlushed { expected, actual }) => TransferAnswer::LogNotFlushed {
-                expected: expected.map(position),
-                actual: actual.map(position),
-            },
-        }))
+        Ok(Response::Transfer(answer.err().map(text)))
     }
 
     fn snapshot_part(&self, from: NodeId, session: u64, offset: u64, bytes: &[u8]) -> Result<Response, String> {
