@@ -18,7 +18,8 @@ use super::snapshot::{self, SnapshotInfo};
 pub enum Recovery {
     /// There has never been a state here.
     Empty,
-    /// The durable copy was whole.
+    /// The durable copy was whole. It may still be older than what was reported durable: where a disk went
+    /// back in time, only the log can tell, by beginning behind the last entry applied here.
     Clean,
     /// The durable copy was damaged, missing, or older than the newest snapshot, which has replaced it. The
     /// log has what follows.
