@@ -3,11 +3,11 @@
 pub mod api;
 pub mod app;
 pub mod auth;
-pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod node;
 pub mod replica;
 pub mod secret;
 pub mod telemetry;

@@ -113,8 +113,8 @@ impl Opened {
         let folder = DataFolder::open(&config.data)?;
         let log = DiskLog::open(&folder.log())?;
         let disk = Disk::Folder(Folder::new(folder.state()));
-        let (store, recovery) =
-            Store::open(&disk, machine, config.limits).map_err(|fault| StartError::State(fault.to_string()))?;
+        let (store, recovery) = Store::open(&disk, machine, config.limits)
+            .map_err(|fault| StartError::State(fault.to_string()))?;
         Ok(Self { folder, log, store, recovery })
     }
 }

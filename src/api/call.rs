@@ -36,9 +36,11 @@ pub struct Call {
 /// Reads the request for a handler of `route`. Rejects nothing: what is wrong is said by the handler.
 pub fn call(route: &'static str) -> impl Filter<Extract = (Call,), Error = warp::Rejection> + Clone {
     let raw_query = warp::query::raw().map(Some).or(warp::any().map(|| None)).unify();
-    context().and(warp::header::headers_cloned()).and(raw_query).and(warp::body::bytes()).map(
-        move |context, headers, query, body| Call { context, route, headers, query, body },
-    )
+    context()
+        .and(warp::header::headers_cloned())
+        .and(raw_query)
+        .and(warp::body::bytes())
+        .map(move |context, headers, query, body| Call { context, route, headers, query, body })
 }
 
 impl Call {
@@ -121,7 +123,8 @@ impl Call {
     /// When it is not one of our tags.
     pub fn if_match(&self) -> Result<Option<u64>, Problem> {
         let Some(tag) = self.one(&IF_MATCH)?.filter(|tag| *tag != "*") else { return Ok(None) };
-        let number = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok());
+        let number =
+            tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok());
         let wrong = "If-Match takes one entity tag, as the ETag header gave it.";
         number.map(Some).ok_or_else(|| Problem::bad_request("invalid_if_match", wrong))
     }
@@ -151,10 +154,15 @@ impl Call {
         let mut values = self.headers.get_all(name).iter();
         let first = values.next();
         if values.next().is_some() {
-            return Err(Problem::bad_request("duplicate_header", format!("The header {name} is given twice.")));
+            return Err(Problem::bad_request(
+                "duplicate_header",
+                format!("The header {name} is given twice."),
+            ));
         }
         let text = first.map(|value| value.to_str()).transpose();
-        text.map_err(|_| Problem::bad_request("invalid_header", format!("The header {name} is not ASCII text.")))
+        text.map_err(|_| {
+            Problem::bad_request("invalid_header", format!("The header {name} is not ASCII text."))
+        })
     }
 }
 

@@ -31,5 +31,9 @@ async fn is_ready(api: &Api, call: &Call) -> Answer {
         return Err(Problem::unavailable("not_ready", "This node is still starting.", 1));
     }
     let view = api.app.view(Freshness::Linearizable, call.context.deadline).await?;
-    Ok(super::reply::at(view.revision(), StatusCode::OK, &json!({"status": "ready", "revision": view.revision()})))
+    Ok(super::reply::at(
+        view.revision(),
+        StatusCode::OK,
+        &json!({"status": "ready", "revision": view.revision()}),
+    ))
 }

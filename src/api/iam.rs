@@ -73,7 +73,9 @@ async fn sign_in_root(api: &Api, call: &Call) -> Answer {
     let body: RootCredentials = call.json()?;
     let password = Password::parse(body.password).map_err(Failure::from)?;
     let email = Email::parse(&body.email).map_err(|_| Rejection::BadCredentials)?;
-    signed_in(api.app.sign_in(&Who::Root(email), password, RefreshStyle::Rotating, &call.request("", "")?).await)
+    signed_in(
+        api.app.sign_in(&Who::Root(email), password, RefreshStyle::Rotating, &call.request("", "")?).await,
+    )
 }
 
 #[derive(Deserialize)]
@@ -185,7 +187,9 @@ fn reachable(caller: &Caller, text: &str) -> Result<UserId, Problem> {
     let id = match text.strip_prefix("krn:") {
         None => text.parse().ok(),
         Some(krn) => match krn.split(':').collect::<Vec<_>>().as_slice() {
-            ["iam", account, "users" | "user", id] if *account == caller.account().as_str() => id.parse().ok(),
+            ["iam", account, "users" | "user", id] if *account == caller.account().as_str() => {
+                id.parse().ok()
+            }
             _ => None,
         },
     };

@@ -22,12 +22,13 @@ use warp::reply::{Reply, Response};
 use crate::app::App;
 use crate::http::problem::{self, Problem};
 use crate::http::router::{Router, Surface};
-use call::Call;
+use crate::telemetry::Metrics;
 
 /// Everything handlers are given.
 #[derive(Clone, Debug)]
 pub struct Api {
     pub app: Arc<App>,
+    pub metrics: Arc<Metrics>,
 }
 
 impl Api {
@@ -61,8 +62,10 @@ async fn answer(route: &'static str, answer: impl Future<Output = Answer>) -> Re
 /// Declares a route: method, path, and the handler with the path's parameters after `(api, call)`.
 macro_rules! route {
     ($api:expr, $method:ident $route:literal, $path:expr, $handler:path $(, $parameter:ident)*) => {{
-        warp::$method()
-            .and($path)
+        use warp::Filter as _;
+        // The path first: another method is only wrong where the path is right.
+        $path
+            .and(warp::$method())
             .and($api.given())
             .and(crate::api::call::call($route))
             .then(|$($parameter: crate::http::path::Segment,)* api: crate::api::Api, call: crate::api::call::Call| {

@@ -15,7 +15,11 @@ impl From<Failure> for Problem {
             Failure::Rejected(rejection) => rejection.into(),
             Failure::Password(_) => Self::bad_request(
                 "invalid_password",
-                format!("A password has 1 to {} characters, at most {} bytes.", Password::MAX_CHARS, Password::MAX_BYTES),
+                format!(
+                    "A password has 1 to {} characters, at most {} bytes.",
+                    Password::MAX_CHARS,
+                    Password::MAX_BYTES
+                ),
             ),
             Failure::Unavailable(unavailable) => of_unavailable(unavailable),
             Failure::Busy { retry_after } => {
@@ -32,7 +36,8 @@ impl From<Failure> for Problem {
                     .with("oldest_revision", oldest)
             }
             Failure::Revision(AsOfError::NotYet { newest }) => {
-                Self::bad_request("revision_ahead", "There is no such revision yet.").with("newest_revision", newest)
+                Self::bad_request("revision_ahead", "There is no such revision yet.")
+                    .with("newest_revision", newest)
             }
             Failure::NotReady => Self::unavailable("not_ready", "This node is still starting.", 1),
             Failure::Internal(reason) => {
@@ -48,8 +53,13 @@ fn of_unavailable(unavailable: Unavailable) -> Problem {
         Unavailable::NoLeader | Unavailable::NotLeader { .. } => {
             Problem::unavailable("no_leader", "The cluster has no leader at the moment. Nothing was done.", 1)
         }
-        Unavailable::Overloaded => Problem::unavailable("busy", "Too much is waiting already. Nothing was done.", 1),
-        Unavailable::Stopping => Problem::unavailable("stopping", "This node is stopping. Nothing was done.", 1),
+        Unavailable::TooLong => Problem::too_large(conclave_cluster::Proposal::MAX_COMMAND_BYTES),
+        Unavailable::Overloaded => {
+            Problem::unavailable("busy", "Too much is waiting already. Nothing was done.", 1)
+        }
+        Unavailable::Stopping => {
+            Problem::unavailable("stopping", "This node is stopping. Nothing was done.", 1)
+        }
         Unavailable::Timeout { outcome_unknown: false } => {
             Problem::unavailable("timeout", "The cluster did not answer in time. Nothing was done.", 1)
         }

@@ -3,12 +3,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use std::time::{Duration, UNIX_EPOCH};
 use warp::http::StatusCode;
 use warp::http::header::{ETAG, HeaderValue, LOCATION};
 use warp::reply::Response;
 
 use super::call::REVISION;
+use crate::clock::LogTime;
 use crate::domain::Timestamp;
 use crate::http::json;
 use crate::http::problem::Problem;
@@ -51,9 +51,7 @@ fn stamped(revision: u64, mut response: Response) -> Response {
 /// A moment as RFC 3339 with milliseconds and `Z`.
 #[must_use]
 pub fn time(at: Timestamp) -> String {
-    // humantime writes years to 9999.
-    let at = UNIX_EPOCH + Duration::from_millis(at.0.min(253_402_300_799_999));
-    humantime::format_rfc3339_millis(at).to_string()
+    crate::clock::rfc3339(LogTime(at.0))
 }
 
 /// Which part of a list a client wants.
@@ -96,7 +94,8 @@ impl PageQuery {
         let Some(cursor) = &self.cursor else { return Ok(None) };
         let text = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let key = text.and_then(|text| text.parse().ok());
-        key.map(Some).ok_or_else(|| Problem::bad_request("invalid_cursor", "The cursor is not one of this list."))
+        key.map(Some)
+            .ok_or_else(|| Problem::bad_request("invalid_cursor", "The cursor is not one of this list."))
     }
 }
 

@@ -18,6 +18,7 @@
 mod actor;
 mod admission;
 mod message;
+pub mod orders;
 mod seats;
 mod supervisor;
 #[cfg(test)]
@@ -36,6 +37,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
 use admission::Admission;
+pub use orders::{OrderError, Orders};
 use seats::Seats;
 use supervisor::Supervisor;
 use ticket::{Caller, Ticket};

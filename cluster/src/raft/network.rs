@@ -10,8 +10,8 @@ use openraft::OptionalSend;
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::type_config::alias::SnapshotOf;
 
@@ -62,7 +62,13 @@ impl RaftNetworkFactory<Types> for Network {
 type RpcResult<T> = Result<T, RPCError<Types>>;
 
 impl Connection {
-    async fn ask(&self, channel: Channel, request: &Request, kind: RPCTypes, ttl: Duration) -> RpcResult<Response> {
+    async fn ask(
+        &self,
+        channel: Channel,
+        request: &Request,
+        kind: RPCTypes,
+        ttl: Duration,
+    ) -> RpcResult<Response> {
         let bytes = convert::encode(request).map_err(|error| unreachable(&error.to_string()))?;
         match self.transport.call(self.peer.clone(), channel, bytes, ttl).await {
             Ok(answer) => match convert::decode(&answer) {
@@ -165,7 +171,11 @@ impl RaftNetworkV2<Types> for Connection {
         self.ask_vote(Request::Vote(candidacy(&rpc)), &option).await
     }
 
-    async fn pre_vote(&mut self, rpc: VoteRequest<Types>, option: RPCOption) -> RpcResult<VoteResponse<Types>> {
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> RpcResult<VoteResponse<Types>> {
         self.ask_vote(Request::PreVote(candidacy(&rpc)), &option).await
     }
 

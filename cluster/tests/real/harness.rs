@@ -115,7 +115,8 @@ impl Nodes {
 
     pub(crate) async fn assert_equal(&self) {
         eventually("equal digests", || async {
-            let all: Vec<_> = self.all().iter().map(|node| (node.view().revision(), node.view().digest())).collect();
+            let all: Vec<_> =
+                self.all().iter().map(|node| (node.view().revision(), node.view().digest())).collect();
             all.windows(2).all(|pair| pair[0] == pair[1]).then_some(())
         })
         .await;
@@ -149,7 +150,10 @@ pub(crate) fn soon() -> Instant {
 }
 
 /// What `look` sees at last.
-pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> T {
     let waiting = async {
         let mut tick = time::interval(Duration::from_millis(10));
         loop {

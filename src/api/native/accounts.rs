@@ -1,7 +1,6 @@
 //! Accounts: open one, look at it, rotate its signing key.
 
 use serde::{Deserialize, Serialize};
-use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
-use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;

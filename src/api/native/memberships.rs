@@ -54,7 +54,13 @@ async fn list(api: &Api, call: &Call, account: &str, principals: &str, principal
 }
 
 /// What can this principal do: its permissions, as its roles have them.
-async fn list_permissions(api: &Api, call: &Call, account: &str, principals: &str, principal: &str) -> Answer {
+async fn list_permissions(
+    api: &Api,
+    call: &Call,
+    account: &str,
+    principals: &str,
+    principal: &str,
+) -> Answer {
     let signed = api.reader(call, account).await?;
     let about = find_principal(&signed.rows, &signed.caller, principals, principal)?;
     let permit = signed.caller.authorize_about::<ReadUsers>(&about, &signed.now, &signed.rows)?;
@@ -88,7 +94,14 @@ struct Changed {
     changed: bool,
 }
 
-async fn assign(api: &Api, call: &Call, account: &str, principals: &str, principal: &str, role: &str) -> Answer {
+async fn assign(
+    api: &Api,
+    call: &Call,
+    account: &str,
+    principals: &str,
+    principal: &str,
+    role: &str,
+) -> Answer {
     let role = role_name(role)?;
     let (caller, request) = api.writer(call, account).await?;
     let principal = find_for_writing(api, call, &caller, principals, principal).await?;
@@ -98,7 +111,14 @@ async fn assign(api: &Api, call: &Call, account: &str, principals: &str, princip
     Ok(reply::at(done.revision, StatusCode::OK, &Changed { changed }))
 }
 
-async fn unassign(api: &Api, call: &Call, account: &str, principals: &str, principal: &str, role: &str) -> Answer {
+async fn unassign(
+    api: &Api,
+    call: &Call,
+    account: &str,
+    principals: &str,
+    principal: &str,
+    role: &str,
+) -> Answer {
     let role = role_name(role)?;
     let (caller, request) = api.writer(call, account).await?;
     let principal = find_for_writing(api, call, &caller, principals, principal).await?;

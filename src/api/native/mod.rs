@@ -16,7 +16,6 @@ mod transactions;
 mod users;
 
 use conclave_cluster::state::View;
-use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 

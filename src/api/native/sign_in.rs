@@ -1,7 +1,6 @@
 //! Signing in: as root by e-mail address, as a user of an account, as a service account.
 
 use serde::{Deserialize, Serialize};
-use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;

@@ -1,7 +1,6 @@
 //! Several actions that happen together or not at all, if the things they rest on are as the client saw.
 
 use serde::{Deserialize, Serialize};
-use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;
@@ -86,7 +85,8 @@ async fn commit(api: &Api, call: &Call, account: &str) -> Answer {
         results.push(StepView { id });
         actions.push(action);
     }
-    let done = api.app.execute(&caller.orders(&request, expect, Action::Transaction(actions)), &request).await?;
+    let done =
+        api.app.execute(&caller.orders(&request, expect, Action::Transaction(actions)), &request).await?;
     Ok(reply::at(done.revision, StatusCode::OK, &Committed { revision: done.revision, results }))
 }
 
@@ -144,7 +144,12 @@ async fn named(api: &Api, call: &Call, caller: &Caller, text: &str) -> Result<Pr
 }
 
 async fn resource(api: &Api, call: &Call, caller: &Caller, text: &str) -> Result<Resource, Problem> {
-    let unknown = || Problem::bad_request("invalid_value", "resource: account, users/…, passwords/…, service-accounts/… or roles/….");
+    let unknown = || {
+        Problem::bad_request(
+            "invalid_value",
+            "resource: account, users/…, passwords/…, service-accounts/… or roles/….",
+        )
+    };
     if text == "account" {
         return Ok(Resource::Account);
     }
