@@ -1,8 +1,11 @@
 //! Conclave: identity and access management on a replicated cluster, in one binary.
 
 pub mod auth;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod dev;
+pub mod domain;
 pub mod http;
 pub mod secret;
 pub mod telemetry;

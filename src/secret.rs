@@ -8,7 +8,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 ///
 /// There is no `Display`, `Serialize` or `PartialEq` on purpose: the only way to the value is
 /// [`Secret::expose`], which is easy to search for. Compare secrets with
-/// [`crate::auth::mint::SecretHash`], in constant time.
+/// [`crate::auth::token::SecretHash`], in constant time.
 #[derive(Clone)]
 pub struct Secret<T: Zeroize>(T);
 

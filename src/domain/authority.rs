@@ -1,0 +1,305 @@
+//! Who may do what: one pure function, asked by the edge for a quick no and by `apply` for the last word.
+//!
+//! - The root user may do everything in its account, and nobody else may touch it.
+//! - Everybody may read and change themselves.
+//! - Others need a permission of the `iam:` family, held through a role.
+//! - Nobody gives away what they do not hold: to give a role, to put a permission into one, or to take over
+//!   a principal (its password, its keys, its roles), the caller must hold all that it would gain.
+
+use super::rows::Read;
+use super::{
+    AccountId, Action, Actor, Noun, Permission, Principal, Rejection, RoleName, SessionId, Timestamp, UserId,
+    membership, role, session,
+};
+
+/// The permissions that the native API itself asks for.
+pub mod permission {
+    pub const READ_USERS: &str = "iam:users:read";
+    pub const WRITE_USERS: &str = "iam:users:write";
+    pub const READ_SERVICES: &str = "iam:service-accounts:read";
+    pub const WRITE_SERVICES: &str = "iam:service-accounts:write";
+    pub const READ_ROLES: &str = "iam:roles:read";
+    pub const WRITE_ROLES: &str = "iam:roles:write";
+    pub const ASSIGN_ROLES: &str = "iam:roles:assign";
+    pub const READ_SESSIONS: &str = "iam:sessions:read";
+    pub const END_SESSIONS: &str = "iam:sessions:end";
+    pub const CHECK: &str = "iam:checks:read";
+    pub const INTROSPECT: &str = "iam:tokens:introspect";
+    pub const READ_AUDIT: &str = "iam:audit:read";
+    pub const WRITE_KEYS: &str = "iam:signing-keys:write";
+}
+
+/// Who gives a command, as found in the rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    Anonymous,
+    System,
+    SignedIn { principal: Principal, session: SessionId, is_root: bool },
+}
+
+impl Caller {
+    /// The caller's own session, if it is that principal.
+    pub(super) fn session_of(&self, principal: &Principal) -> Option<SessionId> {
+        match self {
+            Self::SignedIn { principal: own, session, .. } if own == principal => Some(*session),
+            Self::SignedIn { .. } | Self::Anonymous | Self::System => None,
+        }
+    }
+
+    pub(super) fn actor(&self) -> Actor {
+        match self {
+            Self::Anonymous => Actor::Anonymous,
+            Self::System => Actor::System,
+            Self::SignedIn { principal, session, .. } => {
+                Actor::SignedIn { principal: *principal, session: *session }
+            }
+        }
+    }
+}
+
+/// Finds the caller, whose session must be live at `at`.
+///
+/// # Errors
+/// [`Rejection::Unauthenticated`] if it is not.
+pub fn caller(rows: &dyn Read, account: AccountId, by: &Actor, at: Timestamp) -> Result<Caller, Rejection> {
+    match by {
+        Actor::Anonymous => Ok(Caller::Anonymous),
+        Actor::System => Ok(Caller::System),
+        Actor::SignedIn { principal, session } => {
+            let live = session::live(rows, account, *session, at)?;
+            if live.session.principal != *principal {
+                return Err(Rejection::Unauthenticated);
+            }
+            Ok(Caller::SignedIn { principal: *principal, session: *session, is_root: live.standing.is_root })
+        }
+    }
+}
+
+/// Whether the principal holds `permission`: the root user always, others through a role.
+///
+/// # Errors
+/// [`Rejection::NotFound`] if it may not act at all; [`Rejection::Damaged`].
+pub fn holds(
+    rows: &dyn Read,
+    account: AccountId,
+    principal: &Principal,
+    permission: &str,
+) -> Result<bool, Rejection> {
+    if principal.standing(rows, account)?.is_root {
+        return Ok(true);
+    }
+    has_through_roles(rows, account, principal, permission)
+}
+
+/// Whether `caller` may do `action` in `account`.
+///
+/// # Errors
+/// [`Rejection::Forbidden`] naming what is missing, [`Rejection::Unauthenticated`] for a stranger, or
+/// [`Rejection::NotFound`] for a target that is not there.
+pub fn may(rows: &dyn Read, account: AccountId, caller: &Caller, action: &Action) -> Result<(), Rejection> {
+    let me = match action {
+        // These prove what they need by what they carry.
+        Action::CreateAccount(_) | Action::OpenSession(_) | Action::RefreshSession(_) => return Ok(()),
+        Action::InstallSecrets(_) | Action::RehashPassword { .. } => return system(caller),
+        Action::Transaction(actions) => {
+            return actions.iter().try_for_each(|action| may(rows, account, caller, action));
+        }
+        Action::CreateUser(_)
+        | Action::UpdateUser { .. }
+        | Action::SetUserStatus { .. }
+        | Action::SetPassword { .. }
+        | Action::DeleteUser { .. }
+        | Action::CreateServiceAccount(_)
+        | Action::DeleteServiceAccount { .. }
+        | Action::SetServiceStatus { .. }
+        | Action::AddApiKey { .. }
+        | Action::RevokeApiKey { .. }
+        | Action::CreateRole(_)
+        | Action::UpdateRole { .. }
+        | Action::DeleteRole { .. }
+        | Action::AssignRole { .. }
+        | Action::UnassignRole { .. }
+        | Action::EndSession { .. }
+        | Action::EndSessions { .. }
+        | Action::RotateSigningKey { .. } => match caller {
+            Caller::Anonymous => return Err(Rejection::Unauthenticated),
+            Caller::System => return Ok(()),
+            Caller::SignedIn { principal, is_root, .. } => Me { rows, account, principal, is_root: *is_root },
+        },
+    };
+    me.may(action)
+}
+
+fn system(caller: &Caller) -> Result<(), Rejection> {
+    match caller {
+        Caller::System => Ok(()),
+        Caller::Anonymous | Caller::SignedIn { .. } => {
+            Err(Rejection::Forbidden("the cluster itself".to_owned()))
+        }
+    }
+}
+
+/// A caller who is signed in.
+struct Me<'a> {
+    rows: &'a dyn Read,
+    account: AccountId,
+    principal: &'a Principal,
+    is_root: bool,
+}
+
+impl Me<'_> {
+    fn may(&self, action: &Action) -> Result<(), Rejection> {
+        match action {
+            Action::CreateUser(new) => {
+                self.need(permission::WRITE_USERS)?;
+                self.give_new(&new.roles)
+            }
+            Action::UpdateUser { user, .. } => self.change_user(*user),
+            Action::SetPassword { user, .. } => self.take_over_user(*user),
+            Action::SetUserStatus { user, .. } => self.manage_user(*user),
+            Action::DeleteUser { user } => self.delete_user(*user),
+            Action::CreateServiceAccount(new) => {
+                self.need(permission::WRITE_SERVICES)?;
+                self.give_new(&new.roles)
+            }
+            Action::AddApiKey { service, .. } => {
+                self.need(permission::WRITE_SERVICES)?;
+                self.outrank(&Principal::Service(*service))
+            }
+            Action::DeleteServiceAccount { .. }
+            | Action::SetServiceStatus { .. }
+            | Action::RevokeApiKey { .. } => self.need(permission::WRITE_SERVICES),
+            Action::CreateRole(new) => {
+                self.need(permission::WRITE_ROLES)?;
+                self.hold_all(new.permissions.iter())
+            }
+            Action::UpdateRole { changes, .. } => {
+                self.need(permission::WRITE_ROLES)?;
+                self.hold_all(changes.add.iter())
+            }
+            Action::DeleteRole { .. } => self.need(permission::WRITE_ROLES),
+            Action::AssignRole { role, .. } => {
+                self.need(permission::ASSIGN_ROLES)?;
+                self.give(role)
+            }
+            Action::UnassignRole { principal, .. } => {
+                self.need(permission::ASSIGN_ROLES)?;
+                self.spare_root(principal)
+            }
+            Action::EndSession { session } => self.end_session(*session),
+            Action::EndSessions { principal, .. } => self.end_sessions_of(principal),
+            Action::RotateSigningKey { .. } => self.need(permission::WRITE_KEYS),
+            Action::CreateAccount(_)
+            | Action::OpenSession(_)
+            | Action::RefreshSession(_)
+            | Action::InstallSecrets(_)
+            | Action::RehashPassword { .. }
+            | Action::Transaction(_) => Err(Rejection::Misplaced("decided elsewhere".to_owned())),
+        }
+    }
+
+    fn is(&self, user: UserId) -> bool {
+        *self.principal == Principal::User(user)
+    }
+
+    fn holds(&self, permission: &str) -> Result<bool, Rejection> {
+        Ok(self.is_root || has_through_roles(self.rows, self.account, self.principal, permission)?)
+    }
+
+    fn need(&self, permission: &str) -> Result<(), Rejection> {
+        if self.holds(permission)? { Ok(()) } else { Err(Rejection::Forbidden(permission.to_owned())) }
+    }
+
+    fn change_user(&self, user: UserId) -> Result<(), Rejection> {
+        // An e-mail address is a way to take a user over, so changing another's asks as much.
+        if self.is(user) { Ok(()) } else { self.take_over_user(user) }
+    }
+
+    fn take_over_user(&self, user: UserId) -> Result<(), Rejection> {
+        if self.is(user) {
+            return Ok(());
+        }
+        self.need(permission::WRITE_USERS)?;
+        self.outrank(&Principal::User(user))
+    }
+
+    fn manage_user(&self, user: UserId) -> Result<(), Rejection> {
+        self.need(permission::WRITE_USERS)?;
+        self.spare_root(&Principal::User(user))
+    }
+
+    /// The root user closes its own account; other users may leave only by somebody who manages them.
+    fn delete_user(&self, user: UserId) -> Result<(), Rejection> {
+        if self.is_root && self.is(user) { Ok(()) } else { self.manage_user(user) }
+    }
+
+    fn end_session(&self, id: SessionId) -> Result<(), Rejection> {
+        let found = session::find(self.rows, self.account, id)?;
+        let owner = found.ok_or(Rejection::NotFound(Noun::Session))?.value.principal;
+        self.end_sessions_of(&owner)
+    }
+
+    fn end_sessions_of(&self, owner: &Principal) -> Result<(), Rejection> {
+        if self.principal == owner {
+            return Ok(());
+        }
+        self.need(permission::END_SESSIONS)?;
+        self.spare_root(owner)
+    }
+
+    /// Nobody but the root user itself touches the root user.
+    fn spare_root(&self, target: &Principal) -> Result<(), Rejection> {
+        if self.is_root {
+            return Ok(());
+        }
+        let is_root = match target {
+            Principal::User(id) => {
+                super::user::find(self.rows, self.account, *id)?.is_some_and(|row| row.value.is_root)
+            }
+            Principal::Service(_) => false,
+        };
+        if is_root { Err(Rejection::Forbidden("the root user itself".to_owned())) } else { Ok(()) }
+    }
+
+    /// The caller must hold whatever the target holds.
+    fn outrank(&self, target: &Principal) -> Result<(), Rejection> {
+        self.spare_root(target)?;
+        for role in membership::roles_of(self.rows, self.account, target)? {
+            self.give(&role)?;
+        }
+        Ok(())
+    }
+
+    /// Roles that a new principal starts with. Giving them asks no more than making the principal does,
+    /// as long as the caller holds all that they hold.
+    fn give_new(&self, roles: &[RoleName]) -> Result<(), Rejection> {
+        roles.iter().try_for_each(|role| self.give(role))
+    }
+
+    /// A role that does not exist yet could later hold anything: only the root user gives such a one.
+    fn give(&self, name: &RoleName) -> Result<(), Rejection> {
+        if self.is_root {
+            return Ok(());
+        }
+        let found = role::find(self.rows, self.account, name)?.ok_or(Rejection::NotFound(Noun::Role))?;
+        self.hold_all(found.value.permissions.iter())
+    }
+
+    fn hold_all<'p>(&self, permissions: impl Iterator<Item = &'p Permission>) -> Result<(), Rejection> {
+        for permission in permissions {
+            self.need(permission.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+fn has_through_roles(
+    rows: &dyn Read,
+    account: AccountId,
+    principal: &Principal,
+    permission: &str,
+) -> Result<bool, Rejection> {
+    let covering: Vec<String> = Permission::covering(permission).collect();
+    let roles = membership::roles_of(rows, account, principal)?;
+    Ok(roles.iter().any(|role| covering.iter().any(|held| role::has(rows, account, role, held))))
+}

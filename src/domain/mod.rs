@@ -1,0 +1,324 @@
+//! The rules: what each command changes, and every reason to refuse it.
+//!
+//! Pure: no async, clock, randomness, log or I/O. Chance and cost come before proposing: ids are minted,
+//! passwords hashed and input parsed by the node that was asked, so that [`apply`] gives the same rows,
+//! reply and audit record on every node.
+//!
+//! What must never be known here: HTTP, Raft, tokens as text, passwords in clear.
+//!
+//! # Why a command is checked again here
+//! The asked node has authenticated and authorized the caller already, for a quick answer. But between
+//! that check and this one a session may have ended or a role been taken away, in log order. Only here
+//! are check and effect one step, so only here is the last word.
+
+pub mod account;
+pub mod audit;
+pub mod authority;
+pub mod cluster;
+mod id;
+pub mod key;
+pub mod membership;
+pub mod principal;
+mod rejection;
+pub mod role;
+pub mod rows;
+mod secret;
+pub mod service;
+pub mod session;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod text;
+mod time;
+pub mod user;
+
+use serde::{Deserialize, Serialize};
+
+use account::NewAccount;
+use authority::Caller;
+use cluster::ClusterSecrets;
+pub use id::{AccountId, ApiKeyId, ServiceId, SessionId, UserId};
+use key::NewSigningKey;
+pub use principal::Principal;
+pub use rejection::{Noun, Rejection};
+use role::{NewRole, RoleChanges};
+pub use rows::{RawRow, Read, Rows, Stored};
+pub use secret::{PasswordHash, Sealed, SecretHash};
+use service::{NewApiKey, NewServiceAccount};
+use session::{NewSession, Rotation};
+pub use text::{Email, Label, Permission, RoleName, UserName};
+pub use time::{Lifetime, Timestamp};
+use user::{NewUser, UserChanges, UserStatus};
+
+/// An order of somebody to change one account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// The account it concerns; [`AccountId::CLUSTER`] for what belongs to none.
+    pub account: AccountId,
+    pub by: Actor,
+    pub origin: Origin,
+    /// Rows that must still be at the revision the caller saw; else nothing happens.
+    pub expect: Vec<Expectation>,
+    pub action: Action,
+}
+
+/// Who gives an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Actor {
+    /// Nobody known: signing up, signing in, refreshing. The action itself carries the proof.
+    Anonymous,
+    /// Somebody who is signed in, by that session.
+    SignedIn { principal: Principal, session: SessionId },
+    /// The cluster itself, for its own upkeep.
+    System,
+}
+
+/// Where a request came from, for the audit trail. Shortened by the edge.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The address of the peer, as seen by the node that was asked.
+    pub address: Option<String>,
+    /// What the client calls itself (`User-Agent`), at most 200 characters.
+    pub agent: Option<String>,
+}
+
+/// A row and the revision it must have. Revision 0 says that it must not exist.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expectation {
+    pub resource: Resource,
+    pub revision: u64,
+}
+
+/// What an expectation can be about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Resource {
+    Account,
+    User(UserId),
+    Password(UserId),
+    ServiceAccount(ServiceId),
+    Role(RoleName),
+}
+
+/// What can be ordered. Grows at the end only: variants are stored in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// Makes the cluster's own secrets, once.
+    InstallSecrets(ClusterSecrets),
+    /// Opens an account with its root user and first signing key.
+    CreateAccount(NewAccount),
+    CreateUser(NewUser),
+    UpdateUser {
+        user: UserId,
+        changes: UserChanges,
+    },
+    SetUserStatus {
+        user: UserId,
+        status: UserStatus,
+    },
+    /// Replaces the password and ends the user's other sessions.
+    SetPassword {
+        user: UserId,
+        password: PasswordHash,
+    },
+    /// Replaces the hash of the same password by one with newer parameters; sessions go on.
+    RehashPassword {
+        user: UserId,
+        password: PasswordHash,
+    },
+    DeleteUser {
+        user: UserId,
+    },
+    CreateServiceAccount(NewServiceAccount),
+    DeleteServiceAccount {
+        service: ServiceId,
+    },
+    AddApiKey {
+        service: ServiceId,
+        key: NewApiKey,
+    },
+    RevokeApiKey {
+        service: ServiceId,
+        key: ApiKeyId,
+    },
+    CreateRole(NewRole),
+    UpdateRole {
+        role: RoleName,
+        changes: RoleChanges,
+    },
+    DeleteRole {
+        role: RoleName,
+    },
+    AssignRole {
+        principal: Principal,
+        role: RoleName,
+    },
+    UnassignRole {
+        principal: Principal,
+        role: RoleName,
+    },
+    OpenSession(NewSession),
+    /// Spends a rotating refresh token and gives the next.
+    RefreshSession(Rotation),
+    EndSession {
+        session: SessionId,
+    },
+    /// Ends every session of a principal, except one if named.
+    EndSessions {
+        principal: Principal,
+        except: Option<SessionId>,
+    },
+    /// Signs with a new key from now on; the old one verifies until `retire_after` has passed.
+    RotateSigningKey {
+        key: NewSigningKey,
+        retire_after: Lifetime,
+    },
+    /// Several actions that happen together or not at all.
+    Transaction(Vec<Action>),
+    /// Suspends (no token is good, nobody signs in) or resumes an account.
+    SetServiceStatus {
+        service: ServiceId,
+        active: bool,
+    },
+}
+
+/// What a command answers when it is carried out. Everything else can be read at its revision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    Done,
+    /// Whether the command changed anything: assigning a role twice does not.
+    Changed(bool),
+    SessionOpened {
+        session: SessionId,
+        principal: Principal,
+        expires_at: Timestamp,
+    },
+    /// A spent refresh token came again, and its session is ended. To the caller this is a refusal; it is a
+    /// reply because it changes rows.
+    ReuseEndedSession {
+        session: SessionId,
+    },
+}
+
+/// The longest transaction, in actions.
+pub const MAX_TRANSACTION: usize = 100;
+
+/// What one action is given.
+pub(crate) struct Context<'a> {
+    pub(crate) rows: &'a mut dyn Rows,
+    pub(crate) account: AccountId,
+    pub(crate) at: Timestamp,
+    pub(crate) caller: &'a Caller,
+}
+
+/// Decides one command at the leader's time `at`, as the `revision`-th of all commands. Either every row
+/// it wrote counts, or, with a rejection, none: the caller of `apply` drops them.
+///
+/// # Errors
+/// The [`Rejection`] that says which rule was in the way.
+pub fn apply(
+    rows: &mut dyn Rows,
+    at: Timestamp,
+    revision: u64,
+    command: &Command,
+) -> Result<Reply, Rejection> {
+    let caller = authority::caller(rows, command.account, &command.by, at)?;
+    for expectation in &command.expect {
+        expectation.check(rows, command.account)?;
+    }
+    let mut context = Context { rows, account: command.account, at, caller: &caller };
+    let reply = if let Action::Transaction(actions) = &command.action {
+        if actions.is_empty() || actions.len() > MAX_TRANSACTION {
+            return Err(Rejection::invalid("actions", "a transaction has 1 to 100 actions"));
+        }
+        for action in actions {
+            perform(&mut context, revision, &command.origin, action)?;
+        }
+        Reply::Done
+    } else {
+        perform(&mut context, revision, &command.origin, &command.action)?
+    };
+    session::prune(context.rows, command.account, at)?;
+    Ok(reply)
+}
+
+fn perform(
+    context: &mut Context<'_>,
+    revision: u64,
+    origin: &Origin,
+    action: &Action,
+) -> Result<Reply, Rejection> {
+    authority::may(context.rows, context.account, context.caller, action)?;
+    let reply = dispatch(context, action)?;
+    if reply != Reply::Changed(false) {
+        audit::append(context, revision, origin, action, &reply)?;
+    }
+    Ok(reply)
+}
+
+fn dispatch(context: &mut Context<'_>, action: &Action) -> Result<Reply, Rejection> {
+    match action {
+        Action::InstallSecrets(secrets) => cluster::install(context, secrets),
+        Action::CreateAccount(new) => account::create(context, new),
+        Action::CreateUser(new) => user::create(context, new, false),
+        Action::UpdateUser { user, changes } => user::update(context, *user, changes),
+        Action::SetUserStatus { user, status } => user::set_status(context, *user, *status),
+        Action::SetPassword { user, password } => user::set_password(context, *user, password),
+        Action::RehashPassword { user, password } => user::rehash(context, *user, password),
+        Action::DeleteUser { user } => user::delete(context, *user),
+        Action::CreateServiceAccount(new) => service::create(context, new),
+        Action::DeleteServiceAccount { service } => service::delete(context, *service),
+        Action::SetServiceStatus { service, active } => service::set_active(context, *service, *active),
+        Action::AddApiKey { service, key } => service::add_key(context, *service, key),
+        Action::RevokeApiKey { service, key } => service::revoke_key(context, *service, *key),
+        Action::CreateRole(new) => role::create(context, new),
+        Action::UpdateRole { role, changes } => role::update(context, role, changes),
+        Action::DeleteRole { role } => role::delete(context, role),
+        Action::AssignRole { principal, role } => membership::assign(context, principal, role),
+        Action::UnassignRole { principal, role } => membership::unassign(context, principal, role),
+        Action::OpenSession(new) => session::open(context, new),
+        Action::RefreshSession(rotation) => session::rotate(context, rotation),
+        Action::EndSession { session } => session::end(context, *session),
+        Action::EndSessions { principal, except } => session::end_all(context, principal, *except),
+        Action::RotateSigningKey { key, retire_after } => key::rotate(context, key, *retire_after),
+        Action::Transaction(_) => Err(Rejection::Misplaced("a transaction cannot hold another".to_owned())),
+    }
+}
+
+impl Expectation {
+    fn check(&self, rows: &dyn Read, account: AccountId) -> Result<(), Rejection> {
+        let actual = self.resource.revision(rows, account)?;
+        if actual == self.revision {
+            return Ok(());
+        }
+        let resource = self.resource.to_string();
+        Err(Rejection::PreconditionFailed { resource, expected: self.revision, actual })
+    }
+}
+
+impl Resource {
+    /// The revision that last wrote the row; 0 where there is none.
+    ///
+    /// # Errors
+    /// [`Rejection::Damaged`] if the row does not decode.
+    pub fn revision(&self, rows: &dyn Read, account: AccountId) -> Result<u64, Rejection> {
+        Ok(match self {
+            Self::Account => account::find(rows, account)?.map(|row| row.revision),
+            Self::User(user) => user::find(rows, account, *user)?.map(|row| row.revision),
+            Self::Password(user) => user::find_password(rows, account, *user)?.map(|row| row.revision),
+            Self::ServiceAccount(id) => service::find(rows, account, *id)?.map(|row| row.revision),
+            Self::Role(role) => role::find(rows, account, role)?.map(|row| row.revision),
+        }
+        .unwrap_or_default())
+    }
+}
+
+impl std::fmt::Display for Resource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Account => f.write_str("account"),
+            Self::User(id) => write!(f, "user/{id}"),
+            Self::Password(id) => write!(f, "password/{id}"),
+            Self::ServiceAccount(id) => write!(f, "service-account/{id}"),
+            Self::Role(name) => write!(f, "role/{name}"),
+        }
+    }
+}
