@@ -1,1 +1,29 @@
-fn main() {}
+//! Reads the command line and does what it says.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use conclave::cli::{self, Failure, Stop};
+use conclave::config::Config;
+use conclave::node::Node;
+use conclave::telemetry::Metrics;
+
+fn main() -> ExitCode {
+    cli::run(serve)
+}
+
+/// Runs a node until it is told to stop, or cannot go on.
+async fn serve(config: Config, mut stop: Stop) -> Result<(), Failure> {
+    let node = Node::start(&config, Arc::new(Metrics::new())).await?;
+    tracing::info!(http = %node.http_address(), identity = ?node.cluster().identity(), "serving");
+    let failed = tokio::select! {
+        () = stop.asked() => None,
+        reason = node.failed() => Some(reason),
+    };
+    tracing::info!("stopping");
+    node.stop().await;
+    match failed {
+        None => Ok(()),
+        Some(reason) => Err(reason.into()),
+    }
+}

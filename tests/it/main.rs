@@ -8,6 +8,7 @@
     reason = "clippy lets tests do this, but not the functions that tests share"
 )]
 
+mod cli;
 mod config;
 mod framing;
 mod raw;

@@ -1,0 +1,189 @@
+//! The command line: what an operator types, and the signals and exit codes that answer.
+//!
+//! Must not know how a node is built: the caller hands that in, see [`run`].
+//!
+//! # Why
+//! - Exit code 2 for what the operator must change (arguments, settings), 1 for what went wrong.
+//! - No flag for a secret: command lines are seen by every user of a machine.
+
+pub mod ask;
+mod members;
+mod stop;
+
+use std::error::Error;
+use std::fmt::Display;
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Flags};
+use crate::{dev, telemetry};
+
+pub use stop::Stop;
+
+/// Conclave: identity and access management in a cluster of equal nodes.
+#[derive(Debug, Parser)]
+#[command(name = "conclave", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a whole cluster on this machine: real nodes, as processes, on loopback.
+    Dev(DevArgs),
+    /// Run one node. The first start of a node without --join makes a cluster of its own.
+    Start(StartArgs),
+    /// List the members of the cluster, as the node of this machine sees them.
+    Members(MembersArgs),
+}
+
+#[derive(Debug, Args)]
+struct DevArgs {
+    /// Nodes, 1 to 9 [default: 3, or as many as the folder holds].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=9))]
+    nodes: Option<u16>,
+    /// HTTP port of the first node; the others follow. Peers use the ports 1000 above.
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// Folder for data, settings and logs of all nodes.
+    #[arg(long, value_name = "DIR", default_value = "conclave-dev")]
+    data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct StartArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// Address of the HTTP API.
+    #[arg(long, value_name = "ADDR:PORT")]
+    http_listen: Option<String>,
+    /// Address of the port for peers.
+    #[arg(long, value_name = "ADDR:PORT")]
+    peer_listen: Option<String>,
+    /// How peers reach this node.
+    #[arg(long, value_name = "HOST:PORT")]
+    peer_advertise: Option<String>,
+    /// How clients reach this node.
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// A peer of the cluster to join; may be repeated.
+    #[arg(long, value_name = "HOST:PORT")]
+    join: Vec<String>,
+    /// What is logged: error, warn, info, debug, trace, or module=level, ...
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// How it is written: text or json.
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// Stop when standard input ends: how `dev` ties its nodes to itself.
+    #[arg(long, hide = true)]
+    stop_with_stdin: bool,
+}
+
+#[derive(Debug, Args)]
+struct MembersArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct PlaceArgs {
+    /// Settings in TOML.
+    #[arg(long, value_name = "FILE", env = "CONCLAVE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Data folder.
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+}
+
+/// Why a command failed; its text is for the operator.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// Does what the arguments of the process say. `serve` runs a node until it is told to stop.
+pub fn run<F>(serve: impl FnOnce(Config, Stop) -> F) -> ExitCode
+where
+    F: Future<Output = Result<(), Failure>>,
+{
+    // On bad arguments this prints and exits with 2 by itself.
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error, 1),
+    };
+    let outcome = match cli.command {
+        Command::Start(args) => {
+            let config = match load(&args.place, args.flags()) {
+                Ok(config) => config,
+                Err(error) => return failed(&error, 2),
+            };
+            telemetry::start_logging(&config.log_level, config.log_format);
+            runtime.block_on(async { serve(config, Stop::new(args.stop_with_stdin)?).await })
+        }
+        Command::Dev(args) => runtime.block_on(async {
+            let options = dev::Options { nodes: args.nodes, port: args.port, folder: args.data };
+            dev::run(options, Stop::new(false)?).await.map_err(Failure::from)
+        }),
+        Command::Members(args) => {
+            let config = match load(&args.place, args.place.flags()) {
+                Ok(config) => config,
+                Err(error) => return failed(&error, 2),
+            };
+            runtime.block_on(members::print(&config, args.json))
+        }
+    };
+    // What is still computing has had its time to drain.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&*error, 1),
+    }
+}
+
+fn load(place: &PlaceArgs, flags: Flags) -> Result<Config, crate::config::ConfigError> {
+    Config::load(flags, place.config.as_deref(), std::env::vars_os())
+}
+
+fn failed(error: &(impl Display + ?Sized), code: u8) -> ExitCode {
+    eprintln!("conclave: {error}");
+    ExitCode::from(code)
+}
+
+impl PlaceArgs {
+    fn flags(&self) -> Flags {
+        Flags::default().with("data", self.data.as_deref())
+    }
+}
+
+impl StartArgs {
+    fn flags(&self) -> Flags {
+        self.place
+            .flags()
+            .with("http_listen", self.http_listen.as_deref())
+            .with("peer_listen", self.peer_listen.as_deref())
+            .with("peer_advertise", self.peer_advertise.as_deref())
+            .with("public_url", self.public_url.as_deref())
+            .with_list("join", self.join.clone())
+            .with("log_level", self.log_level.as_deref())
+            .with("log_format", self.log_format.as_deref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,137 @@
+//! The program itself: its exit codes, what it says when it cannot start, and that it stops when told to.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use conclave::cli::ask::ask;
+
+/// The program with no variable of ours in its environment.
+fn program(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_conclave"));
+    command.current_dir(folder).env_clear().stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    program(folder.path()).args(arguments).envs(environment.iter().copied()).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn version_and_help_are_answered() {
+    let version = run(&["--version"], &[]);
+    assert!(version.status.success());
+    assert!(String::from_utf8_lossy(&version.stdout).starts_with("conclave 0."), "{version:?}");
+    let help = run(&["start", "--help"], &[]);
+    let text = String::from_utf8_lossy(&help.stdout);
+    assert!(text.contains("--join") && !text.contains("stdin") && !text.contains("secret"), "{text}");
+}
+
+#[test]
+fn what_the_operator_must_change_is_exit_code_2() {
+    let secret = "hunter2-hunter2";
+    for (arguments, environment, says) in [
+        (&["begin"][..], &[][..], "unrecognized subcommand"),
+        (&["start", "--config", "none.toml"], &[], "none.toml"),
+        (&["start", "--http-listen", "8080"], &[], "`http_listen` on the command line"),
+        (&["start"], &[("CONCLAVE_HTP_LISTEN", "x")], "did you mean `http_listen`?"),
+        (&["start"], &[("CONCLAVE_JWT_SECRET", secret)], "needs 32"),
+        (&["members", "--data", "/"], &[], "root folder"),
+        (&["dev", "--nodes", "0"], &[], "--nodes"),
+    ] {
+        let output = run(arguments, environment);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?} {output:?}");
+        assert!(stderr(&output).contains(says), "{arguments:?}: {}", stderr(&output));
+        assert!(!stderr(&output).contains(secret));
+    }
+}
+
+#[test]
+fn dev_names_a_taken_port_and_starts_nothing() {
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = holder.local_addr().unwrap().port();
+    let folder = tempfile::tempdir().unwrap();
+    // Ports near the top have no room for those of the peers, which is another error.
+    let output = program(folder.path()).args(["dev", "--port", &port.to_string()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(said.contains(&format!("port {port} is taken")) || said.contains("too high"), "{said}");
+    assert!(!folder.path().join("conclave-dev/node-1").exists());
+}
+
+#[test]
+fn members_says_when_no_node_answers() {
+    let address = free_address().to_string();
+    let output = run(&["members"], &[("CONCLAVE_HTTP_LISTEN", &address)]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains(&format!("no node answers at {address}")), "{output:?}");
+}
+
+/// A node of its own, stopped when dropped.
+struct Running(Child, SocketAddr);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    async fn start(folder: &Path, more: &[&str]) -> Self {
+        let (http, peers) = (free_address(), free_address());
+        let mut command = program(folder);
+        command
+            .args(["start", "--http-listen", &http.to_string(), "--peer-listen", &peers.to_string()])
+            .args(more);
+        let mut running = Self(command.stdin(Stdio::piped()).spawn().unwrap(), http);
+        running.until("/ready", |status| status == Some(200)).await;
+        running
+    }
+
+    async fn until(&mut self, path: &str, good: impl Fn(Option<u16>) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !good(ask(self.1, "GET", path, None).await.ok().map(|answer| answer.status)) {
+            assert!(self.0.try_wait().unwrap().is_none(), "the node ended");
+            assert!(Instant::now() < deadline, "{path} takes too long");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// How the process ends, within a time that only a hanging one reaches.
+    async fn end(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it does not stop");
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_node_stops_gracefully_on_signals_and_with_its_parent() {
+    for signal in ["-TERM", "-INT"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut node = Running::start(folder.path(), &[]).await;
+        let pid = node.0.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        assert!(node.end().await.success(), "{signal}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut node = Running::start(folder.path(), &["--stop-with-stdin"]).await;
+    drop(node.0.stdin.take());
+    assert!(node.end().await.success());
+}
