@@ -49,7 +49,7 @@ impl Unavailable {
             Self::Unreachable => true,
             Self::NoLeader | Self::NotLeader { .. } | Self::Overloaded | Self::Stopping | Self::TooLong => {
                 false
-            },
+            }
         }
     }
 }

@@ -109,7 +109,12 @@ impl Cluster {
     ///
     /// # Errors
     /// What its handler says, or that it could not be reached in time.
-    pub async fn call_node(&self, node: NodeId, request: Bytes, deadline: Instant) -> Result<Bytes, Unavailable> {
+    pub async fn call_node(
+        &self,
+        node: NodeId,
+        request: Bytes,
+        deadline: Instant,
+    ) -> Result<Bytes, Unavailable> {
         if node != self.core().node() {
             return call::remote(self.core(), node, false, request, deadline).await;
         }

@@ -22,17 +22,37 @@ pub(crate) enum Request {
     Vote(Candidacy),
     PreVote(Candidacy),
     /// The leader hands over.
-    Transfer { from: VoteRecord, to: NodeId, last: Option<LogPosition> },
+    Transfer {
+        from: VoteRecord,
+        to: NodeId,
+        last: Option<LogPosition>,
+    },
     /// A part of the snapshot `session`. Parts come in order; the one at 0 begins anew.
-    SnapshotPart { session: u64, offset: u64, bytes: Bytes },
+    SnapshotPart {
+        session: u64,
+        offset: u64,
+        bytes: Bytes,
+    },
     /// The snapshot has arrived whole: install it.
-    SnapshotEnd { session: u64, length: u64, vote: VoteRecord, last: Option<LogPosition>, membership: Bytes },
+    SnapshotEnd {
+        session: u64,
+        length: u64,
+        vote: VoteRecord,
+        last: Option<LogPosition>,
+        membership: Bytes,
+    },
     /// Up to where must be applied, for a read that starts now to see everything acknowledged before?
     ReadIndex,
     /// From the layers above. `to_leader` says that only a leader may answer.
-    Call { to_leader: bool, request: Bytes },
+    Call {
+        to_leader: bool,
+        request: Bytes,
+    },
     /// The sender wants to be a voter.
-    Join { member: Member, is_fresh: bool },
+    Join {
+        member: Member,
+        is_fresh: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,12 +66,20 @@ pub(crate) struct Candidacy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Response {
     Append(AppendAnswer),
-    Vote { vote: VoteRecord, is_granted: bool, last: Option<LogPosition> },
+    Vote {
+        vote: VoteRecord,
+        is_granted: bool,
+        last: Option<LogPosition>,
+    },
     /// Why it will not lead, or nothing.
     Transfer(Option<String>),
     /// Go on with the part that begins here.
-    SnapshotPart { next: u64 },
-    Snapshot { vote: VoteRecord },
+    SnapshotPart {
+        next: u64,
+    },
+    Snapshot {
+        vote: VoteRecord,
+    },
     ReadIndex(Result<LogPosition, Unavailable>),
     Call(Result<Bytes, Unavailable>),
     Join(JoinAnswer),

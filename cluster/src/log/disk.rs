@@ -73,12 +73,13 @@ impl DiskLog {
         config.wal.chunk_max_size = Some(CHUNK_BYTES);
         config.wal.read_buffer_size = Some(READ_BUFFER_BYTES);
         config.log_cache_capacity = Some(CACHE_BYTES);
-        let log = raft_log::RaftLog::<Kinds>::open(Arc::new(config)).map_err(|source| match source.kind() {
-            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput => {
-                LogError::Damaged { folder: folder.to_owned(), source }
-            }
-            _ => failed(source),
-        })?;
+        let log =
+            raft_log::RaftLog::<Kinds>::open(Arc::new(config)).map_err(|source| match source.kind() {
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput => {
+                    LogError::Damaged { folder: folder.to_owned(), source }
+                }
+                _ => failed(source),
+            })?;
         let (commands, queue) = mpsc::channel();
         let worker =
             Worker { log, waiting: Vec::new(), is_syncing: false, failed: None, commands: commands.clone() };
@@ -134,7 +135,11 @@ impl LogDevice for DiskLog {
         self.ask(|reply| Command::Purge(upto, reply))
     }
 
-    fn read(&self, range: Range<u64>, most_bytes: Option<usize>) -> BoxFuture<'static, io::Result<Vec<LogEntry>>> {
+    fn read(
+        &self,
+        range: Range<u64>,
+        most_bytes: Option<usize>,
+    ) -> BoxFuture<'static, io::Result<Vec<LogEntry>>> {
         self.ask(|reply| Command::Read(range, most_bytes, reply))
     }
 
@@ -215,7 +220,8 @@ impl Worker {
     fn take(&mut self, command: Command) {
         match command {
             Command::Append(entries, done) => {
-                let entries = entries.into_iter().map(|entry| (Position::from(entry.position), Payload(entry.payload)));
+                let entries =
+                    entries.into_iter().map(|entry| (Position::from(entry.position), Payload(entry.payload)));
                 let outcome = self.write(|log| log.append(entries).map(drop));
                 self.wait(outcome, done);
             }
@@ -254,7 +260,10 @@ impl Worker {
         }
     }
 
-    fn write(&mut self, write: impl FnOnce(&mut raft_log::RaftLog<Kinds>) -> io::Result<()>) -> io::Result<()> {
+    fn write(
+        &mut self,
+        write: impl FnOnce(&mut raft_log::RaftLog<Kinds>) -> io::Result<()>,
+    ) -> io::Result<()> {
         self.check()?;
         let outcome = write(&mut self.log);
         if let Err(error) = &outcome {
@@ -274,7 +283,8 @@ impl Worker {
         if self.is_syncing || self.waiting.is_empty() {
             return;
         }
-        let callback = Synced { waiting: Some(std::mem::take(&mut self.waiting)), commands: self.commands.clone() };
+        let callback =
+            Synced { waiting: Some(std::mem::take(&mut self.waiting)), commands: self.commands.clone() };
         match self.log.flush(true, Some(callback)) {
             Ok(()) => self.is_syncing = true,
             // The callback told its callers when it was dropped with the request.
@@ -428,7 +438,11 @@ impl Encode for Position {
 
 impl Decode for Position {
     fn decode<R: Read>(mut from: R) -> io::Result<Self> {
-        Ok(Self { term: u64::decode(&mut from)?, node: u64::decode(&mut from)?, index: u64::decode(&mut from)? })
+        Ok(Self {
+            term: u64::decode(&mut from)?,
+            node: u64::decode(&mut from)?,
+            index: u64::decode(&mut from)?,
+        })
     }
 }
 
@@ -467,7 +481,10 @@ impl Decode for Payload {
         let length = u32::decode(&mut from)? as usize;
         // The checksum comes behind the bytes, so a rotten length must not be believed this far.
         if length > MOST_PAYLOAD_BYTES {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the length of an entry is out of bounds"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the length of an entry is out of bounds",
+            ));
         }
         let mut bytes = vec![0; length];
         from.read_exact(&mut bytes)?;

@@ -75,7 +75,11 @@ pub(crate) trait LogDevice: Send + Sync + 'static {
 
     /// The entries of `range` that it holds, in order: all of them, or as many as fit into `most_bytes` of
     /// payload, but at least one.
-    fn read(&self, range: Range<u64>, most_bytes: Option<usize>) -> BoxFuture<'static, io::Result<Vec<LogEntry>>>;
+    fn read(
+        &self,
+        range: Range<u64>,
+        most_bytes: Option<usize>,
+    ) -> BoxFuture<'static, io::Result<Vec<LogEntry>>>;
 
     /// Syncs what it has and lets go of the files. Whatever is asked afterwards fails.
     fn close(&self) -> BoxFuture<'static, io::Result<()>>;

@@ -71,7 +71,8 @@ impl Client {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         // A node that moved leaves its old link behind; its task ends when the sender goes.
         if to.node.is_some() {
-            links.retain(|(peer, other), _| *other != channel || peer.node != to.node || peer.addr == to.addr);
+            links
+                .retain(|(peer, other), _| *other != channel || peer.node != to.node || peer.addr == to.addr);
         }
         let link = links.entry((to.clone(), channel)).or_insert_with(|| {
             let (jobs, queue) = mpsc::channel(MOST_WAITING);
@@ -105,7 +106,8 @@ impl Link {
 
     fn refuse(&self, first: Job, jobs: &mut mpsc::Receiver<Job>, reason: &str) {
         tracing::debug!(peer = ?self.peer, channel = ?self.channel, reason, "cannot connect");
-        let refusal = || Err(TransportError::NotSent { addr: self.peer.addr.clone(), reason: reason.to_owned() });
+        let refusal =
+            || Err(TransportError::NotSent { addr: self.peer.addr.clone(), reason: reason.to_owned() });
         drop(first.reply.send(refusal()));
         while let Ok(job) = jobs.try_recv() {
             drop(job.reply.send(refusal()));
@@ -118,8 +120,12 @@ impl Link {
         let name = self.tls.name_of(self.peer.node).map_err(io::Error::other)?;
         let mut stream = self.tls.connector.connect(name, stream).await?;
         let identity = self.tls.identity;
-        let hello =
-            Hello { cluster: identity.cluster, from: identity.node, to: self.peer.node, channel: self.channel };
+        let hello = Hello {
+            cluster: identity.cluster,
+            from: identity.node,
+            to: self.peer.node,
+            channel: self.channel,
+        };
         write_greeting(&mut stream, &hello).await?;
         match read_greeting(&mut stream).await? {
             Welcome::Accepted { node } if self.peer.node.is_none_or(|wanted| wanted == node) => Ok(stream),

@@ -47,7 +47,11 @@ impl Tls {
     }
 
     /// Says why the client behind `certificates` is not `node` of this cluster.
-    pub(crate) fn check_client(&self, certificates: Option<&[CertificateDer<'_>]>, node: NodeId) -> Result<(), String> {
+    pub(crate) fn check_client(
+        &self,
+        certificates: Option<&[CertificateDer<'_>]>,
+        node: NodeId,
+    ) -> Result<(), String> {
         let certificate = certificates.and_then(<[_]>::first).ok_or("no certificate")?;
         check_name(certificate, Identity { cluster: self.identity.cluster, node })
     }
@@ -86,7 +90,9 @@ fn client(
 }
 
 fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().map_err(|error| error.to_string())
+    CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|error| error.to_string())
 }
 
 fn key(certificate: &NodeCertificate) -> Result<PrivateKeyDer<'static>, String> {

@@ -79,7 +79,11 @@ impl RaftStateMachine<Types> for MachineStore {
         self.clone()
     }
 
-    async fn install_snapshot(&mut self, _meta: &SnapshotMetaOf<Types>, data: SnapshotData) -> io::Result<()> {
+    async fn install_snapshot(
+        &mut self,
+        _meta: &SnapshotMetaOf<Types>,
+        data: SnapshotData,
+    ) -> io::Result<()> {
         let SnapshotData::Received(received) = data else {
             return Err(io::Error::other("not a snapshot that has arrived from elsewhere"));
         };
@@ -90,7 +94,10 @@ impl RaftStateMachine<Types> for MachineStore {
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<Types, SnapshotData>>> {
         let Some((info, reader)) = self.store.open_snapshot().await.map_err(fault)? else { return Ok(None) };
-        Ok(Some(SnapshotOf::<Types, SnapshotData> { meta: meta(&info)?, snapshot: SnapshotData::Sent(reader) }))
+        Ok(Some(SnapshotOf::<Types, SnapshotData> {
+            meta: meta(&info)?,
+            snapshot: SnapshotData::Sent(reader),
+        }))
     }
 }
 

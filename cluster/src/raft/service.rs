@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
+};
 use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
 
 use super::convert::{self, log_id, position, vote, vote_record};
@@ -83,9 +85,9 @@ impl RaftService {
             }
             next += 1;
         }
-        let entries = entries.into_iter().map(|(position, payload)| {
-            convert::decode_entry(&LogEntry { position, payload }).map_err(text)
-        });
+        let entries = entries
+            .into_iter()
+            .map(|(position, payload)| convert::decode_entry(&LogEntry { position, payload }).map_err(text));
         let request = AppendEntriesRequest {
             vote: vote(leader),
             prev_log_id: prev.map(log_id),
@@ -101,13 +103,24 @@ impl RaftService {
         }))
     }
 
-    async fn transfer(&self, from: VoteRecord, to: NodeId, last: Option<LogPosition>) -> Result<Response, String> {
+    async fn transfer(
+        &self,
+        from: VoteRecord,
+        to: NodeId,
+        last: Option<LogPosition>,
+    ) -> Result<Response, String> {
         let request = TransferLeaderRequest::new(vote(from), to.0, last.map(log_id));
         let answer = self.raft.handle_transfer_leader(request).await.map_err(text)?;
         Ok(Response::Transfer(answer.err().map(text)))
     }
 
-    fn snapshot_part(&self, from: NodeId, session: u64, offset: u64, bytes: &[u8]) -> Result<Response, String> {
+    fn snapshot_part(
+        &self,
+        from: NodeId,
+        session: u64,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<Response, String> {
         let mut arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
         if offset == 0 {
             // A sender that began anew: what came of the last one goes.
@@ -115,7 +128,8 @@ impl RaftService {
             let writer = self.store.receive_snapshot().map_err(text)?;
             *arriving = Some(Arriving { from, session, writer });
         }
-        let current = arriving.as_mut().filter(|arriving| arriving.from == from && arriving.session == session);
+        let current =
+            arriving.as_mut().filter(|arriving| arriving.from == from && arriving.session == session);
         let Some(Arriving { writer, .. }) = current else {
             return Err("this snapshot did not begin here".to_owned());
         };

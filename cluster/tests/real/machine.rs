@@ -37,5 +37,9 @@ impl Machine for Names {
 pub(crate) fn proposal(id: u64, command: &str) -> Proposal {
     let mut request = [0; 16];
     request[..8].copy_from_slice(&id.to_le_bytes());
-    Proposal { request: RequestId(request), fingerprint: id, command: Bytes::copy_from_slice(command.as_bytes()) }
+    Proposal {
+        request: RequestId(request),
+        fingerprint: id,
+        command: Bytes::copy_from_slice(command.as_bytes()),
+    }
 }

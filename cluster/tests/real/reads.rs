@@ -46,7 +46,8 @@ async fn a_name_has_one_owner_and_a_retry_gets_the_first_answer() {
     let leader = nodes.leader().await;
     let first = leader.propose(vec![proposal(900, "take bob x")], soon()).await.unwrap();
     let again = leader.propose(vec![proposal(900, "take bob x")], soon()).await.unwrap();
-    let (Applied::Done { revision, .. }, Applied::Done { revision: second, replayed, .. }) = (&first[0], &again[0])
+    let (Applied::Done { revision, .. }, Applied::Done { revision: second, replayed, .. }) =
+        (&first[0], &again[0])
     else {
         panic!("mismatch");
     };
@@ -59,7 +60,8 @@ async fn several_commands_go_in_one_entry_in_their_order() {
     let nodes = Nodes::three().await;
     let leader = nodes.leader().await;
     let before = leader.status().last_index.unwrap();
-    let proposals = (0..100).map(|n| proposal(1000 + n, &format!("take name-{} owner-{n}", n % 50))).collect();
+    let proposals =
+        (0..100).map(|n| proposal(1000 + n, &format!("take name-{} owner-{n}", n % 50))).collect();
     let applied = leader.propose(proposals, soon()).await.unwrap();
     assert_eq!(applied.len(), 100);
     let revisions: Vec<u64> = (0_u64..)
