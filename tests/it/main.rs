@@ -12,3 +12,4 @@ mod cli;
 mod config;
 mod framing;
 mod raw;
+mod tls;
