@@ -1,3 +1,6 @@
-//! Conclave: identity and access management in a cluster of one binary.
+//! Conclave: identity and access management on a replicated cluster, in one binary.
 
+pub mod auth;
 pub mod domain;
+pub mod http;
+pub mod secret;

@@ -7,8 +7,14 @@
 //! What must never be known here: HTTP, accounts, passwords, tokens.
 
 pub mod clock;
+mod files;
+pub mod folder;
+pub mod identity;
 pub mod machine;
+pub mod pki;
 pub mod state;
 
 pub use clock::{Clock, LogTime, SystemClock};
+pub use folder::{DataFolder, FolderError};
+pub use identity::{ClusterId, Identity, NodeId};
 pub use machine::{Applied, Machine, Proposal, RequestId, Verdict};

@@ -8,8 +8,6 @@ use super::{AccountId, Context, Read, Rejection, Reply, Sealed, Stored};
 /// Secrets that every node must share. Installed by the first leader, then never changed by anybody.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterSecrets {
-    /// A known text, sealed: a node whose key-encryption key does not open it refuses to serve.
-    pub check: Sealed,
     /// Seeds what is minted for a request with an idempotency key, so that a retry on any node mints the
     /// same ids and secrets.
     pub mint_key: Sealed,

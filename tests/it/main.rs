@@ -1,1 +1,4 @@
-//! it
+//! Stories over the whole of it, in one binary.
+
+mod framing;
+mod raw;

@@ -1,0 +1,233 @@
+//! Secrets at rest: what is sealed here is in the log, in snapshots and on other nodes as ciphertext only.
+//!
+//! # Why
+//! The key lies in a file of its own, outside the data folder, so that a copied disk or backup opens nothing.
+//! All nodes of a cluster have the same file. It holds one key on each line: the first one seals, each of them
+//! opens. So a key is replaced without downtime: put the new one last on every node, then first on every
+//! node, seal all rows again, and drop the old line.
+//!
+//! What is sealed is bound to its place (account, record, purpose): moved to another row it does not open.
+
+use std::fmt;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use zeroize::Zeroizing;
+
+use super::kek::Kek;
+use crate::secret::Secret;
+
+/// Where a sealed secret belongs. It opens there and nowhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'p> {
+    /// The account, or an empty text for what belongs to the cluster.
+    pub account: &'p str,
+    /// The id of the record that it stands in.
+    pub record: &'p str,
+    /// What it is for, for instance `signing key`.
+    pub purpose: &'p str,
+}
+
+/// Why a secret cannot be sealed or opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// Sealed with a key that this node does not have: its key file is another one, or too new or too old.
+    #[error("sealed with a key that is not in this node's key file")]
+    UnknownKey,
+    /// Altered, cut, or moved here from another place.
+    #[error("a sealed secret is damaged or does not belong here")]
+    Damaged,
+    /// No randomness for sealing.
+    #[error("no randomness to seal with")]
+    NoRandomness,
+}
+
+/// Seals with the first key of the file and opens with each of them.
+#[derive(Clone)]
+pub struct Sealer {
+    current: Kek,
+    retired: Vec<Kek>,
+}
+
+const VERSION: u8 = 1;
+const HEAD: usize = 2;
+
+impl Sealer {
+    /// Takes the keys of a key file: the one that seals, and those that still open.
+    #[must_use]
+    pub fn new(current: Kek, retired: Vec<Kek>) -> Self {
+        Self { current, retired }
+    }
+
+    /// Seals a secret for its place. The result is 30 bytes longer: version, key id, nonce, ciphertext, tag.
+    ///
+    /// # Errors
+    /// Without randomness.
+    pub fn seal(&self, place: &Place<'_>, secret: &[u8]) -> Result<Vec<u8>, SealError> {
+        let mut nonce = [0; NONCE_LEN];
+        aws_lc_rs::rand::fill(&mut nonce).map_err(|_| SealError::NoRandomness)?;
+        let head = [VERSION, self.current.id()];
+        let mut body = secret.to_vec();
+        // Encryption is in place, so no copy of the secret is left behind.
+        aead(&self.current)?
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(bind(head, place)),
+                &mut body,
+            )
+            .map_err(|_| SealError::Damaged)?;
+        Ok([&head[..], &nonce, &body].concat())
+    }
+
+    /// Opens what was sealed for this place.
+    ///
+    /// # Errors
+    /// When the key is not at hand, or a bit of it or its place is another one.
+    pub fn open(&self, place: &Place<'_>, sealed: &[u8]) -> Result<Secret<Vec<u8>>, SealError> {
+        let (&head, rest) = sealed.split_first_chunk::<HEAD>().ok_or(SealError::Damaged)?;
+        let (&nonce, body) = rest.split_first_chunk::<NONCE_LEN>().ok_or(SealError::Damaged)?;
+        let [version, id] = head;
+        if version != VERSION {
+            return Err(SealError::Damaged);
+        }
+        let mut error = SealError::UnknownKey;
+        // An id is one byte, so two keys may share it.
+        for key in self.keys().filter(|key| key.id() == id) {
+            let mut buffer = Zeroizing::new(body.to_vec());
+            let aad = Aad::from(bind(head, place));
+            let opened = aead(key)?.open_in_place(Nonce::assume_unique_for_key(nonce), aad, &mut buffer);
+            if let Ok(length) = opened.map(|plain| plain.len()) {
+                buffer.truncate(length);
+                return Ok(Secret::new(std::mem::take(&mut *buffer)));
+            }
+            error = SealError::Damaged;
+        }
+        Err(error)
+    }
+
+    /// Whether a sealed secret should be sealed again: its key is no longer the first.
+    #[must_use]
+    pub fn is_outdated(&self, sealed: &[u8]) -> bool {
+        sealed.get(1) != Some(&self.current.id())
+    }
+
+    /// A value that tells which key seals, and nothing about the key. Keep it in a row: at the next start
+    /// [`Sealer::knows`] it, or the key file is the wrong one.
+    #[must_use]
+    pub fn check_value(&self) -> [u8; 32] {
+        self.current.check_value()
+    }
+
+    /// Whether a check value is of one of the keys at hand.
+    #[must_use]
+    pub fn knows(&self, check_value: &[u8; 32]) -> bool {
+        self.keys().any(|key| verify_slices_are_equal(&key.check_value(), check_value).is_ok())
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Kek> {
+        std::iter::once(&self.current).chain(&self.retired)
+    }
+}
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealer").field("retired", &self.retired.len()).finish_non_exhaustive()
+    }
+}
+
+fn aead(key: &Kek) -> Result<LessSafeKey, SealError> {
+    let key = UnboundKey::new(&AES_256_GCM, key.sealing_key().expose()).map_err(|_| SealError::UnknownKey)?;
+    Ok(LessSafeKey::new(key))
+}
+
+/// The associated data: the head and the place, each part with its length so that no two places are equal.
+fn bind(head: [u8; HEAD], place: &Place<'_>) -> Vec<u8> {
+    let mut bound = head.to_vec();
+    for part in [place.account, place.record, place.purpose] {
+        bound.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        bound.extend_from_slice(part.as_bytes());
+    }
+    bound
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: Place<'_> = Place { account: "123456789012", record: "key-1", purpose: "signing key" };
+
+    fn sealer(current: u8, retired: &[u8]) -> Sealer {
+        let kek = |byte: u8| Kek::from_bytes(Secret::new([byte; 32]));
+        Sealer::new(kek(current), retired.iter().copied().map(kek).collect())
+    }
+
+    #[test]
+    fn opens_what_it_sealed_and_seals_anew_each_time() {
+        let keys = sealer(1, &[]);
+        for secret in [&b""[..], b"x", &[7; 5000]] {
+            let sealed = keys.seal(&HERE, secret).unwrap();
+            assert_eq!(sealed.len(), secret.len() + 30);
+            assert_eq!(keys.open(&HERE, &sealed).unwrap().expose(), secret);
+            assert_ne!(sealed, keys.seal(&HERE, secret).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_changed_bit_or_another_place_does_not_open() {
+        let keys = sealer(1, &[]);
+        let sealed = keys.seal(&HERE, b"secret").unwrap();
+        for bit in 0..sealed.len() * 8 {
+            let mut bad = sealed.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(keys.open(&HERE, &bad).is_err(), "bit {bit}");
+        }
+        for length in 0..sealed.len() {
+            assert!(keys.open(&HERE, &sealed[..length]).is_err(), "{length} bytes");
+        }
+        for place in [
+            Place { account: "123456789013", ..HERE },
+            Place { record: "key-2", ..HERE },
+            Place { purpose: "totp seed", ..HERE },
+            Place { account: "123456789012k", record: "ey-1", ..HERE },
+            Place { record: "key-1s", purpose: "igning key", ..HERE },
+        ] {
+            assert_eq!(keys.open(&place, &sealed).err(), Some(SealError::Damaged), "{place:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_replaced_without_losing_what_it_sealed() {
+        let (old, both, new) = (sealer(1, &[]), sealer(2, &[1]), sealer(2, &[]));
+        let sealed = old.seal(&HERE, b"secret").unwrap();
+        assert_eq!(both.open(&HERE, &sealed).unwrap().expose(), b"secret");
+        assert!(both.is_outdated(&sealed) && !old.is_outdated(&sealed));
+        let again = both.seal(&HERE, b"secret").unwrap();
+        assert_eq!(new.open(&HERE, &again).unwrap().expose(), b"secret");
+        assert_eq!(new.open(&HERE, &sealed).err(), Some(SealError::UnknownKey));
+    }
+
+    #[test]
+    fn the_wrong_key_file_is_found_by_its_check_value() {
+        let check = sealer(1, &[]).check_value();
+        assert!(sealer(1, &[]).knows(&check) && sealer(2, &[1]).knows(&check));
+        assert!(!sealer(2, &[3]).knows(&check));
+    }
+
+    #[test]
+    fn keys_with_the_same_id_are_told_apart() {
+        // 256 ids for 257 keys: two of them share one.
+        let mut first = std::collections::BTreeMap::new();
+        let (one, two) = (0..=u16::MAX)
+            .find_map(|n| {
+                let mut bytes = [0; 32];
+                bytes[..2].copy_from_slice(&n.to_be_bytes());
+                let key = Kek::from_bytes(Secret::new(bytes));
+                let id = key.id();
+                first.insert(id, key.clone()).map(|other| (other, key))
+            })
+            .unwrap();
+        let sealed = Sealer::new(one.clone(), vec![]).seal(&HERE, b"secret").unwrap();
+        assert_eq!(Sealer::new(two.clone(), vec![one]).open(&HERE, &sealed).unwrap().expose(), b"secret");
+        assert_eq!(Sealer::new(two, vec![]).open(&HERE, &sealed).err(), Some(SealError::Damaged));
+    }
+}
