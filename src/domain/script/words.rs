@@ -60,7 +60,7 @@ impl<'l> Words<'l> {
         let action = match self.verb() {
             "install-secrets" => {
                 let sealed = Sealed::new(first.as_bytes().to_vec());
-                Action::InstallSecrets(ClusterSecrets { check: sealed.clone(), mint_key: sealed })
+                Action::InstallSecrets(ClusterSecrets { mint_key: sealed })
             }
             "create-account" => Action::CreateAccount(NewAccount {
                 root: self.new_user(labels, self.option("name")),
