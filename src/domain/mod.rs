@@ -19,6 +19,8 @@ mod id;
 pub mod key;
 pub mod membership;
 pub mod principal;
+#[cfg(test)]
+mod properties;
 mod rejection;
 pub mod role;
 pub mod rows;
