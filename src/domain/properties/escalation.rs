@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::super::membership;
+use super::super::membership::{self, Membership};
+use super::super::role::NewRole;
+use super::super::rows::{joined, tables};
 use super::super::service::{NewApiKey, NewServiceAccount};
 use super::super::session::{NewRefresh, NewSession, Proof};
+use super::super::user::{NewUser, UserChanges, UserStatus};
 use super::super::{
-    AccountId, Action, Actor, Command, Lifetime, Origin, Permission, Principal, Reply, Rows, UserName,
-    account as accounts, session as sessions, user as users,
+    AccountId, Action, Actor, Command, Lifetime, Origin, Permission, Principal, Reply, RoleName, Rows,
+    UserName, account as accounts, service as services, session as sessions, user as users,
 };
 use super::config;
 use super::pools::{
@@ -50,6 +53,23 @@ fn principal(n: u8) -> Principal {
     if n < USERS { Principal::User(user(n)) } else { Principal::Service(service(n - USERS)) }
 }
 
+/// Whom somebody who orders this can be from then on.
+fn taken(action: &Action) -> Option<Principal> {
+    if let Action::CreateUser(NewUser { id: user, .. }) | Action::SetPassword { user, .. } = action {
+        return Some(Principal::User(*user));
+    }
+    // An address is a way in, by a reset of the password.
+    if let Action::UpdateUser { user, changes: UserChanges { email: Some(_), .. } } = action {
+        return Some(Principal::User(*user));
+    }
+    if let Action::CreateServiceAccount(NewServiceAccount { id: service, .. })
+    | Action::AddApiKey { service, .. } = action
+    {
+        return Some(Principal::Service(*service));
+    }
+    None
+}
+
 struct Walk {
     world: World,
     account: AccountId,
@@ -77,11 +97,7 @@ impl Walk {
             world.must(account, &Actor::System, Action::CreateServiceAccount(new));
         }
         for (n, permissions) in start.roles.iter().enumerate() {
-            let new = super::super::role::NewRole {
-                name: role(n),
-                description: None,
-                permissions: permissions.clone(),
-            };
+            let new = NewRole { name: role(n), description: None, permissions: permissions.clone() };
             world.must(account, &Actor::System, Action::CreateRole(new));
         }
         let colluding = start.colluding.iter().map(|n| principal(*n)).collect();
@@ -93,22 +109,20 @@ impl Walk {
     fn give(&mut self, start: &Start) {
         for (n, roles) in &start.members {
             for name in roles {
-                let name = super::super::RoleName::parse(name).unwrap();
+                let name = RoleName::parse(name).unwrap();
                 // Straight into the rows: only a new principal is given a role that is not there.
                 let mut key = principal(*n).key();
                 key.extend_from_slice(name.as_str().as_bytes());
-                let member = super::super::rows::joined(name.as_str().as_bytes(), &principal(*n).key());
-                let since = membership::Membership { since: self.world.at };
+                let member = joined(name.as_str().as_bytes(), &principal(*n).key());
+                let since = Membership { since: self.world.at };
                 let rows: &mut dyn Rows = &mut self.world.rows;
-                super::super::rows::tables::MEMBERSHIP.put(rows, self.account, &key, &since).unwrap();
-                super::super::rows::tables::ROLE_MEMBER.put(rows, self.account, &member, &()).unwrap();
+                tables::MEMBERSHIP.put(rows, self.account, &key, &since).unwrap();
+                tables::ROLE_MEMBER.put(rows, self.account, &member, &()).unwrap();
             }
         }
         for n in &start.disabled {
             let action = match principal(*n) {
-                Principal::User(user) => {
-                    Action::SetUserStatus { user, status: super::super::user::UserStatus::Disabled }
-                }
+                Principal::User(user) => Action::SetUserStatus { user, status: UserStatus::Disabled },
                 Principal::Service(service) => Action::SetServiceStatus { service, active: false },
             };
             self.world.must(self.account, &Actor::System, action);
@@ -146,17 +160,7 @@ impl Walk {
         if self.world.rows.apply(self.world.at, &command).is_err() {
             return;
         }
-        match command.action {
-            Action::CreateUser(new) => self.colluding.insert(Principal::User(new.id)),
-            Action::SetPassword { user, .. } => self.colluding.insert(Principal::User(user)),
-            // A changed address is a way in by a reset of the password.
-            Action::UpdateUser { user, changes } if changes.email.is_some() => {
-                self.colluding.insert(Principal::User(user))
-            }
-            Action::CreateServiceAccount(new) => self.colluding.insert(Principal::Service(new.id)),
-            Action::AddApiKey { service, .. } => self.colluding.insert(Principal::Service(service)),
-            _ => false,
-        };
+        self.colluding.extend(taken(&command.action));
     }
 
     /// Gives the principal a session if it may act, by rows alone: how it proves itself is not the question.
@@ -171,7 +175,7 @@ impl Walk {
                 Proof::Password { user: *user, revision: password.revision }
             }
             Principal::Service(id) => {
-                let keys = super::super::service::list_keys(&self.world.rows, self.account, *id).unwrap();
+                let keys = services::list_keys(&self.world.rows, self.account, *id).unwrap();
                 let good = keys.iter().find(|key| key.value.is_good(self.world.at))?;
                 Proof::ApiKey { hash: good.value.hash }
             }

@@ -46,10 +46,10 @@ fn is_own(taken: &Taken, world: &World, key: &[u8]) -> Result<(), &'static str> 
             }
             Ok(())
         }
-        Some((b'g', [2])) => match &taken.command.action {
-            Action::InstallSecrets(_) if account == AccountId::CLUSTER => Ok(()),
-            _ => Err("the cluster's secrets"),
-        },
+        Some((b'g', [2])) => {
+            let is_installed = matches!(taken.command.action, Action::InstallSecrets(_));
+            if is_installed && account == AccountId::CLUSTER { Ok(()) } else { Err("the cluster's secrets") }
+        }
         _ => Err("a row outside the key layout"),
     }
 }

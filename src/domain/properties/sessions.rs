@@ -64,9 +64,10 @@ impl Memory {
             }
         }
         for hash in (0..TOKENS).map(secret) {
-            let Ok(live) = session::find_by_refresh(&world.rows, account, &hash, world.at) else { continue };
-            let life = (account, live.session.id, live.session.opened_at);
-            if live.session.refresh == Refresh::None || self.dead.contains(&life) {
+            let found = session::find_by_refresh(&world.rows, account, &hash, world.at);
+            let Ok(session) = found.map(|found| found.session) else { continue };
+            let life = (account, session.id, session.opened_at);
+            if session.refresh == Refresh::None || self.dead.contains(&life) {
                 return Err("a token of a dead session, or of one that has none, is good".to_owned());
             }
             if self.spent.get(&(account, hash)) == Some(&life) {

@@ -9,7 +9,8 @@ use super::super::testing::MemoryRows;
 use super::super::user::NewUser;
 use super::super::{
     AccountId, Action, Actor, Command, Email, Expectation, Lifetime, Origin, PasswordHash, Permission,
-    Rejection, Reply, RoleName, Sealed, SecretHash, Timestamp, UserName, session as sessions, user as users,
+    Rejection, Reply, Resource, RoleName, Sealed, SecretHash, Timestamp, UserName, session as sessions,
+    user as users,
 };
 use super::pools::{ROLES, account, role, session, user};
 use super::steps::{AS_IT_IS, By, Step};
@@ -86,10 +87,8 @@ impl World {
     }
 
     fn command(&self, step: &Step) -> Command {
-        let account = match step.action {
-            Action::InstallSecrets(_) if step.account == 0 => AccountId::CLUSTER,
-            _ => account(step.account),
-        };
+        let is_cluster = step.account == 0 && matches!(step.action, Action::InstallSecrets(_));
+        let account = if is_cluster { AccountId::CLUSTER } else { account(step.account) };
         let by = match &step.by {
             By::System => Actor::System,
             By::Anonymous => Actor::Anonymous,
@@ -104,46 +103,48 @@ impl World {
             Expectation { resource: resource.clone(), revision }
         });
         let mut expect: Vec<_> = expect.collect();
-        let mut action = step.action.clone();
-        match &mut action {
-            Action::OpenSession(NewSession { proof: Proof::Password { user, revision }, .. })
-                if *revision == AS_IT_IS =>
-            {
-                let found = users::find_password(&self.rows, account, *user).unwrap();
-                *revision = found.map_or(0, |password| password.revision);
-            }
-            Action::OpenSession(NewSession { proof: Proof::ApiKey { hash }, .. }) => {
-                let keys = tables::API_KEY_HASH.scan(&self.rows, account, &[], None, usize::MAX).unwrap();
-                let hashes = keys.into_iter().map(|(hash, _)| hash).collect();
-                replace(hash, hashes);
-            }
-            Action::RefreshSession(rotation) => {
-                let tokens = tables::REFRESH.scan(&self.rows, account, &[], None, usize::MAX).unwrap();
-                let is_good = |hash: &[u8]| {
-                    let hash = SecretHash::new(hash.try_into().unwrap());
-                    sessions::find_by_refresh(&self.rows, account, &hash, self.at).is_ok()
-                };
-                // Half of the time one that is good, if there is one.
-                let wants_good = rotation.presented.as_bytes()[0] % 4 < 2;
-                let tokens = tokens.into_iter().map(|(hash, _)| hash);
-                replace(
-                    &mut rotation.presented,
-                    tokens.filter(|hash| !wants_good || is_good(hash)).collect(),
-                );
-            }
-            Action::RehashPassword { user, .. } if step.expect.is_none() => {
-                let resource = super::super::Resource::Password(*user);
-                let revision = resource.revision(&self.rows, account).unwrap();
-                expect.push(Expectation { resource, revision });
-            }
-            _ => {}
+        if let (Action::RehashPassword { user, .. }, None) = (&step.action, &step.expect) {
+            let resource = Resource::Password(*user);
+            let revision = resource.revision(&self.rows, account).unwrap();
+            expect.push(Expectation { resource, revision });
         }
+        let action = self.filled_in(account, step.action.clone());
         Command { account, by, origin: Origin::default(), expect, action }
+    }
+
+    /// The action with proofs and tokens that exist, mostly.
+    fn filled_in(&self, account: AccountId, mut action: Action) -> Action {
+        if let Action::OpenSession(NewSession { proof, .. }) = &mut action {
+            match proof {
+                Proof::Password { user, revision } if *revision == AS_IT_IS => {
+                    let found = users::find_password(&self.rows, account, *user).unwrap();
+                    *revision = found.map_or(0, |password| password.revision);
+                }
+                Proof::Password { .. } => {}
+                Proof::ApiKey { hash } => {
+                    let keys = tables::API_KEY_HASH.scan(&self.rows, account, &[], None, usize::MAX).unwrap();
+                    replace(hash, &keys.into_iter().map(|(hash, _)| hash).collect::<Vec<_>>());
+                }
+            }
+        }
+        if let Action::RefreshSession(rotation) = &mut action {
+            let is_good = |hash: &[u8]| {
+                let hash = SecretHash::new(hash.try_into().unwrap());
+                sessions::find_by_refresh(&self.rows, account, &hash, self.at).is_ok()
+            };
+            // Half of the time one that is good, if there is one.
+            let wants_good = rotation.presented.as_bytes()[0] % 4 < 2;
+            let tokens = tables::REFRESH.scan(&self.rows, account, &[], None, usize::MAX).unwrap();
+            let tokens = tokens.into_iter().map(|(hash, _)| hash);
+            let tokens: Vec<_> = tokens.filter(|hash| !wants_good || is_good(hash)).collect();
+            replace(&mut rotation.presented, &tokens);
+        }
+        action
     }
 }
 
 /// Puts one of those that exist in the place of a random hash, but for one in eight.
-fn replace(hash: &mut SecretHash, existing: Vec<Vec<u8>>) {
+fn replace(hash: &mut SecretHash, existing: &[Vec<u8>]) {
     let n = usize::from(hash.as_bytes()[0]);
     if n % 8 != 7 && !existing.is_empty() {
         *hash = SecretHash::new(existing[n % existing.len()].as_slice().try_into().unwrap());
