@@ -15,6 +15,8 @@ pub mod account;
 pub mod audit;
 pub mod authority;
 pub mod cluster;
+#[cfg(test)]
+mod golden;
 mod id;
 pub mod key;
 pub mod membership;
