@@ -2,14 +2,14 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `identity.toml` | format version, cluster and node; written last, so a folder without it is empty |
+//! | `identity.toml` | format version, cluster, node, and whether it was ever a member; written last, so a folder without it is empty |
 //! | `lock` | held by the running process |
 //! | `ca.pem`, `node.pem`, `node.key` | certificates, see [`crate::pki`] |
 //! | `ca.key` | the authority's key, on the node that founded the cluster (unless moved to a safer place) |
 //! | `log/` | the Raft log |
 //! | `state/` | durable state and snapshots |
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,7 @@ pub struct DataFolder {
     path: PathBuf,
     identity: Identity,
     certificate: NodeCertificate,
+    was_started: bool,
     // Held for its lock, which ends with the process even when that is killed.
     _lock: File,
 }
@@ -107,7 +108,7 @@ impl DataFolder {
             None => {}
         }
         authority.issue(node, now)?.save(path)?;
-        write_identity(path, identity)
+        write_identity(path, identity, false)
     }
 
     /// Makes an empty `path` the folder of the first node of a new cluster, with the authority's key.
@@ -145,14 +146,29 @@ impl DataFolder {
     /// that it names.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let lock = take_lock(path)?;
-        let identity = read_identity(path)?.ok_or_else(|| FolderError::NoIdentity(path.to_owned()))?;
+        let file = read_file(path)?.ok_or_else(|| FolderError::NoIdentity(path.to_owned()))?;
+        let identity = file.identity();
         let certificate = NodeCertificate::load(path)?;
         certificate.check(identity).map_err(|reason| FolderError::ForeignCertificate {
             path: path.to_owned(),
             expected: identity,
             reason,
         })?;
-        Ok(Self { path: path.to_owned(), identity, certificate, _lock: lock })
+        Ok(Self { path: path.to_owned(), identity, certificate, was_started: file.started, _lock: lock })
+    }
+
+    /// Whether the node has been a member before: then an empty log is a lost one.
+    #[must_use]
+    pub fn was_started(&self) -> bool {
+        self.was_started
+    }
+
+    /// Remembers that the node has become a member.
+    ///
+    /// # Errors
+    /// When the identity file cannot be written.
+    pub fn mark_started(&self) -> Result<(), FolderError> {
+        if self.was_started { Ok(()) } else { write_identity(&self.path, self.identity, true) }
     }
 
     /// Whose folder it is.
@@ -186,11 +202,19 @@ struct IdentityFile {
     format: u32,
     cluster: ClusterId,
     node: NodeId,
+    started: bool,
 }
 
-fn write_identity(path: &Path, identity: Identity) -> Result<(), FolderError> {
+impl IdentityFile {
+    fn identity(&self) -> Identity {
+        Identity { cluster: self.cluster, node: self.node }
+    }
+}
+
+fn write_identity(path: &Path, identity: Identity, started: bool) -> Result<(), FolderError> {
     let path = path.join(DataFolder::IDENTITY_FILE);
-    let file = IdentityFile { format: DataFolder::FORMAT, cluster: identity.cluster, node: identity.node };
+    let Identity { cluster, node } = identity;
+    let file = IdentityFile { format: DataFolder::FORMAT, cluster, node, started };
     let text = toml::to_string(&file)
         .map_err(|error| FolderError::BadIdentity { path: path.clone(), reason: error.to_string() })?;
     files::write(&path, text.as_bytes())?;
@@ -198,6 +222,10 @@ fn write_identity(path: &Path, identity: Identity) -> Result<(), FolderError> {
 }
 
 fn read_identity(path: &Path) -> Result<Option<Identity>, FolderError> {
+    Ok(read_file(path)?.map(|file| file.identity()))
+}
+
+fn read_file(path: &Path) -> Result<Option<IdentityFile>, FolderError> {
     let path = path.join(DataFolder::IDENTITY_FILE);
     if !path.exists() {
         return Ok(None);
@@ -214,8 +242,7 @@ fn read_identity(path: &Path) -> Result<Option<Identity>, FolderError> {
         }
         Some(_) | None => return Err(bad("no known format number".to_owned())),
     }
-    let file: IdentityFile = table.try_into().map_err(|error: toml::de::Error| bad(error.to_string()))?;
-    Ok(Some(Identity { cluster: file.cluster, node: file.node }))
+    table.try_into().map(Some).map_err(|error: toml::de::Error| bad(error.to_string()))
 }
 
 fn take_lock(path: &Path) -> Result<File, FolderError> {
@@ -230,14 +257,6 @@ fn take_lock(path: &Path) -> Result<File, FolderError> {
         Err(TryLockError::WouldBlock) => Err(FolderError::InUse(path.to_owned())),
         Err(TryLockError::Error(source)) => Err(FileError { path: name, source }.into()),
     }
-}
-
-/// Whether a folder is absent or holds nothing.
-pub(crate) fn is_empty(path: &Path) -> Result<bool, FileError> {
-    if !path.exists() {
-        return Ok(true);
-    }
-    Ok(fs::read_dir(path).map_err(files::at(path))?.next().is_none())
 }
 
 const LOG: &str = "log";

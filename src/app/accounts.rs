@@ -5,7 +5,8 @@ use crate::auth::password::Password;
 use crate::domain::account::NewAccount;
 use crate::domain::user::NewUser;
 use crate::domain::{
-    AccountId, Action, Actor, Command, Email, Expectation, Label, Lifetime, PasswordHash, Rejection, UserId, UserName,
+    AccountId, Action, Actor, Command, Email, Expectation, Label, Lifetime, PasswordHash, Rejection, UserId,
+    UserName,
 };
 
 /// What somebody says to be let in.
@@ -27,7 +28,11 @@ impl App {
     ///
     /// # Errors
     /// [`Rejection::EmailTaken`] when another root user has the e-mail address.
-    pub async fn sign_up(&self, person: Person, request: &Request) -> Result<(AccountId, UserId, Done), Failure> {
+    pub async fn sign_up(
+        &self,
+        person: Person,
+        request: &Request,
+    ) -> Result<(AccountId, UserId, Done), Failure> {
         let mut mint = self.mint(request)?;
         let id = UserId::new(mint.uuid()?);
         let password = PasswordHash::new(self.hasher.hash(person.password).await?);

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use conclave_cluster::state::View;
 
-use super::{App, AUDIENCE, Failure, Request};
+use super::{AUDIENCE, App, Failure, Request};
 use crate::auth::claims::Claims;
 use crate::auth::verifier::{self, Expected};
-use crate::domain::{AccountId, Action, Actor, Command, Expectation, Principal, Rejection, SessionId, session};
+use crate::domain::{
+    AccountId, Action, Actor, Command, Expectation, Principal, Rejection, SessionId, session,
+};
 use conclave_cluster::LogTime;
 
 /// Somebody whose token and session were good when the request came.
@@ -64,7 +66,7 @@ impl App {
     /// another.
     #[must_use]
     pub fn issuer(&self, account: AccountId) -> String {
-        format!("{}/v1/accounts/{account}", self.settings().public_url)
+        format!("{}:{account}", self.settings().issuer)
     }
 }
 
@@ -108,7 +110,11 @@ impl Caller {
     /// # Errors
     /// [`Rejection::NotFound`].
     pub fn must_be_of(&self, account: AccountId) -> Result<(), Failure> {
-        if self.account == account { Ok(()) } else { Err(Rejection::NotFound(crate::domain::Noun::Account).into()) }
+        if self.account == account {
+            Ok(())
+        } else {
+            Err(Rejection::NotFound(crate::domain::Noun::Account).into())
+        }
     }
 
     /// An order in the caller's own name. The only way to give one that is signed by somebody.

@@ -10,6 +10,7 @@ use crate::auth::mint::NoRandomness;
 use crate::auth::password::PasswordError;
 use crate::domain::Rejection;
 use crate::replica::ReadError;
+use crate::tenants::OrderError;
 
 /// Not done: by a rule, for now, or by a fault of ours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +46,18 @@ impl From<ReadError> for Failure {
         match error {
             ReadError::Unavailable(unavailable) => Self::Unavailable(unavailable),
             ReadError::AsOf(revision) => Self::Revision(revision),
+        }
+    }
+}
+
+impl From<OrderError> for Failure {
+    fn from(error: OrderError) -> Self {
+        match error {
+            OrderError::Rejected(rejection) => Self::Rejected(rejection),
+            OrderError::Mismatch => Self::KeyReused,
+            OrderError::Busy { retry_after } => Self::Busy { retry_after },
+            OrderError::Unavailable(unavailable) => Self::Unavailable(unavailable),
+            OrderError::Garbled => Self::Internal("a node answered what cannot be read"),
         }
     }
 }

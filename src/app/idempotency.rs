@@ -6,7 +6,6 @@
 //! such a request is derived from the cluster's mint key and the request's name. Only a caller that the
 //! cluster knows, or the very same body, gets the same secrets: the body is a part of the name.
 
-
 use conclave_cluster::RequestId;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -74,7 +73,9 @@ impl Request {
         let mut next = self.clone();
         match &mut next.named {
             Some(named) => named.route = format!("{}#{step}", named.route),
-            None => next.random = first_half(&Sha256::digest([&self.random[..], &step.to_be_bytes()].concat())),
+            None => {
+                next.random = first_half(&Sha256::digest([&self.random[..], &step.to_be_bytes()].concat()))
+            }
         }
         next
     }

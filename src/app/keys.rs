@@ -62,10 +62,10 @@ impl App {
             let bad = |_| Failure::Internal("a stored signing key is malformed");
             verifying.push(VerifyingKey::ed25519(&row.id, &row.public).map_err(bad)?);
             if row.state == key::KeyState::Signing {
-                let private = self
-                    .sealer
-                    .open(&place(&account, &row.id), row.private.as_bytes())
-                    .map_err(|_| Failure::Internal("a signing key does not open with this node's key file"))?;
+                let private =
+                    self.sealer.open(&place(&account, &row.id), row.private.as_bytes()).map_err(|_| {
+                        Failure::Internal("a signing key does not open with this node's key file")
+                    })?;
                 signing = Some(SigningKey::new(&row.id, KeyAlgorithm::EdDsa, private).map_err(bad)?);
             }
         }

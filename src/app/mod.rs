@@ -45,8 +45,8 @@ pub use permit::Permit;
 /// The settings that the steps below need.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Base of the issuers of tokens, without a slash at the end; an account's issuer is below it.
-    pub public_url: String,
+    /// Base of the issuers of tokens, the same on all nodes; an account's issuer is below it.
+    pub issuer: String,
     pub access_token: Lifetime,
     pub refresh_token: Lifetime,
     pub api_key: Lifetime,
@@ -131,10 +131,27 @@ impl App {
     /// # Errors
     /// The rule that refused it, or why it could not be decided in time.
     pub async fn execute(&self, command: &Command, request: &Request) -> Result<Done, Failure> {
-        let decided = self.orders.execute(command, request.proposed(), request.deadline).await?;
+        let proposed = request.proposed();
+        let decided =
+            self.orders.execute(command, proposed.id, proposed.fingerprint, request.deadline).await?;
         let now = self.cluster.wait_revision(decided.revision, request.deadline).await?;
         let view = now.as_of(decided.revision).unwrap_or(now);
         Ok(Done { revision: decided.revision, at: decided.at, reply: decided.reply, view })
+    }
+
+    /// Whether this node has opened the cluster's secrets.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.mint_key.get().is_some()
+    }
+
+    /// Draws ids for the things that a request makes.
+    ///
+    /// # Errors
+    /// [`Failure::NotReady`] while the cluster's secrets are not open.
+    pub fn draw_ids(&self, request: &Request, count: usize) -> Result<Vec<uuid::Uuid>, Failure> {
+        let mut mint = self.mint(request)?;
+        (0..count).map(|_| Ok(mint.uuid()?)).collect()
     }
 
     /// The time now: this node's clock, but never behind the log.

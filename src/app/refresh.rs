@@ -12,13 +12,19 @@ impl App {
     ///
     /// # Errors
     /// [`Rejection::BadRefreshToken`] for everything that is wrong with it.
-    pub async fn refresh(&self, account: AccountId, token: &str, request: &Request) -> Result<Tokens, Failure> {
+    pub async fn refresh(
+        &self,
+        account: AccountId,
+        token: &str,
+        request: &Request,
+    ) -> Result<Tokens, Failure> {
         let view = self.view(Freshness::Linearizable, request.deadline).await?;
         let presented = stored_hash(token);
         let mut mint = self.mint(request)?;
         // Whether it is the current one is asked of the log: a spent one ends its session there.
         let pointer = session::pointer(&view, account, &presented)?.ok_or(Rejection::BadRefreshToken)?;
-        let session = session::find(&view, account, pointer.session)?.ok_or(Rejection::BadRefreshToken)?.value;
+        let session =
+            session::find(&view, account, pointer.session)?.ok_or(Rejection::BadRefreshToken)?.value;
         if let Refresh::None | Refresh::Fixed = session.refresh {
             let now = self.now(&view);
             let live = session::find_by_refresh(&view, account, &presented, now)?;

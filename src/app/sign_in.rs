@@ -13,8 +13,8 @@ use crate::auth::hasher::Checked;
 use crate::auth::password::Password;
 use crate::domain::session::{NewRefresh, NewSession, Proof};
 use crate::domain::{
-    AccountId, Action, Actor, Command, Email, Expectation, PasswordHash, Principal, Rejection, Resource, SessionId,
-    UserId, account, service, user,
+    AccountId, Action, Actor, Command, Email, Expectation, PasswordHash, Principal, Rejection, Resource,
+    SessionId, UserId, account, service, user,
 };
 use crate::replica::Freshness;
 
@@ -59,7 +59,8 @@ impl App {
                 self.hasher.verify_unknown(password).await?;
                 return Err(Rejection::BadCredentials.into());
             };
-            let Checked::Right { needs_rehash } = self.hasher.verify(password.clone(), stored.value.phc()).await?
+            let Checked::Right { needs_rehash } =
+                self.hasher.verify(password.clone(), stored.value.phc()).await?
             else {
                 return Err(Rejection::BadCredentials.into());
             };
@@ -133,14 +134,22 @@ impl App {
 
     /// Stores the same password under newer parameters, behind the caller's back: a sign-in does not wait
     /// for it, and if it fails the next one tries again.
-    fn rehash(self: &Arc<Self>, account: AccountId, id: UserId, revision: u64, password: Password, from: &Request) {
+    fn rehash(
+        self: &Arc<Self>,
+        account: AccountId,
+        id: UserId,
+        revision: u64,
+        password: Password,
+        from: &Request,
+    ) {
         let app = Arc::clone(self);
         let request = Request::once(from.deadline, from.origin.clone());
         tokio::spawn(async move {
             let Ok(phc) = app.hasher.hash(password).await else { return };
             let action = Action::RehashPassword { user: id, password: PasswordHash::new(phc) };
             let expect = vec![Expectation { resource: Resource::Password(id), revision }];
-            let command = Command { account, by: Actor::System, origin: request.origin.clone(), expect, action };
+            let command =
+                Command { account, by: Actor::System, origin: request.origin.clone(), expect, action };
             if let Err(failure) = app.execute(&command, &request).await {
                 tracing::debug!(%account, %failure, "a password keeps its old parameters for now");
             }

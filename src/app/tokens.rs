@@ -2,14 +2,14 @@
 
 use conclave_cluster::state::View;
 
-use super::{App, AUDIENCE, Caller, Done, Failure, Request};
+use super::{AUDIENCE, App, Caller, Done, Failure, Request};
 use crate::auth::claims::Claims;
 use crate::auth::keys::Jwks;
 use crate::auth::mint::Mint;
 use crate::auth::token::SecretHash as TokenHash;
 use crate::domain::{
-    AccountId, Action, Actor, Command, Noun, Principal, Rejection, Reply, SecretHash, Timestamp, membership, session,
-    user,
+    AccountId, Action, Actor, Command, Noun, Principal, Rejection, Reply, SecretHash, Timestamp, membership,
+    session, user,
 };
 use crate::secret::Secret;
 
@@ -85,7 +85,12 @@ impl App {
     ///
     /// # Errors
     /// Only what keeps this node from knowing.
-    pub fn introspect(&self, view: &View, account: AccountId, token: &str) -> Result<Option<Caller>, Failure> {
+    pub fn introspect(
+        &self,
+        view: &View,
+        account: AccountId,
+        token: &str,
+    ) -> Result<Option<Caller>, Failure> {
         match self.authenticate(view, token) {
             Ok(caller) if caller.account() == account => Ok(Some(caller)),
             Ok(_) | Err(Failure::Rejected(Rejection::Unauthenticated)) => Ok(None),
@@ -111,7 +116,9 @@ impl App {
         let command = Command { account, by, origin: request.origin.clone(), expect: Vec::new(), action };
         match self.execute(&command, request).await {
             Ok(done) => Ok(Some(done)),
-            Err(Failure::Rejected(Rejection::Unauthenticated | Rejection::NotFound(Noun::Session))) => Ok(None),
+            Err(Failure::Rejected(Rejection::Unauthenticated | Rejection::NotFound(Noun::Session))) => {
+                Ok(None)
+            }
             Err(other) => Err(other),
         }
     }
@@ -154,5 +161,9 @@ pub(super) fn opened(done: &Done, account: AccountId) -> Result<session::Session
 
 /// Gone between the check and the signature.
 fn gone(rejection: Rejection) -> Failure {
-    if matches!(rejection, Rejection::NotFound(_)) { Rejection::Unauthenticated.into() } else { rejection.into() }
+    if matches!(rejection, Rejection::NotFound(_)) {
+        Rejection::Unauthenticated.into()
+    } else {
+        rejection.into()
+    }
 }

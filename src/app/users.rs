@@ -9,8 +9,8 @@ use crate::auth::password::Password;
 use crate::domain::service::{NewApiKey, NewServiceAccount};
 use crate::domain::user::{NewUser, UserChanges};
 use crate::domain::{
-    Action, ApiKeyId, Expectation, Label, Lifetime, Noun, PasswordHash, Principal, Rejection, Resource, RoleName,
-    ServiceId, UserId, UserName, user,
+    Action, ApiKeyId, Expectation, Label, Lifetime, Noun, PasswordHash, Principal, Rejection, Resource,
+    RoleName, ServiceId, UserId, UserName, user,
 };
 use crate::replica::Freshness;
 use crate::secret::Secret;
@@ -36,7 +36,8 @@ impl App {
     ) -> Result<(UserId, Done), Failure> {
         let id = UserId::new(self.mint(request)?.uuid()?);
         let new = self.new_user(id, person, roles).await?;
-        let done = self.execute(&caller.orders(request, Vec::new(), Action::CreateUser(new)), request).await?;
+        let done =
+            self.execute(&caller.orders(request, Vec::new(), Action::CreateUser(new)), request).await?;
         Ok((id, done))
     }
 

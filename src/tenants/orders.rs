@@ -12,9 +12,10 @@ use conclave_cluster::{Applied, CallHandler, Cluster, NodeId, Proposal, RequestI
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Refused, Tenants};
+use super::{AccountKey, Refused, Tenants};
 use crate::domain::{Command, Rejection, Reply, Timestamp};
 use crate::replica;
+use futures_util::future::BoxFuture;
 
 /// Has commands decided, wherever the leader is.
 #[derive(Clone)]
@@ -91,17 +92,28 @@ impl Orders {
         };
         let letter = postcard::to_stdvec(&letter).map_err(|_| OrderError::Garbled)?;
         let answer = self.cluster.call_leader(letter.into(), deadline).await?;
-        let answer: Result<Applied, Refused> = postcard::from_bytes(&answer).map_err(|_| OrderError::Garbled)?;
-        match answer {
-            Ok(Applied::Done { revision, at, reply, replayed }) => {
+        match postcard::from_bytes(&answer).map_err(|_| OrderError::Garbled)? {
+            Answer::Applied(Applied::Done { revision, at, reply, replayed }) => {
                 let reply = replica::decode_reply(&reply)?;
                 Ok(Decided { revision, at: Timestamp(at.0), reply, replayed })
             }
-            Ok(Applied::Mismatch) => Err(OrderError::Mismatch),
-            Err(Refused::Busy { retry_after }) => Err(OrderError::Busy { retry_after }),
-            Err(Refused::Unavailable(unavailable)) => Err(unavailable.into()),
+            Answer::Applied(Applied::Mismatch) => Err(OrderError::Mismatch),
+            Answer::Busy { retry_after_ms } => {
+                Err(OrderError::Busy { retry_after: Duration::from_millis(retry_after_ms) })
+            }
+            Answer::NotDone => Err(Unavailable::Timeout { outcome_unknown: false }.into()),
+            Answer::Unknown => Err(Unavailable::Timeout { outcome_unknown: true }.into()),
         }
     }
+}
+
+/// What the leader's side writes back. Grows at the end only: nodes of two versions may talk.
+#[derive(Serialize, Deserialize)]
+enum Answer {
+    Applied(Applied),
+    Busy { retry_after_ms: u64 },
+    NotDone,
+    Unknown,
 }
 
 /// The leader's side.
@@ -110,19 +122,25 @@ struct Desk {
 }
 
 impl CallHandler for Desk {
-    async fn handle(&self, _from: NodeId, request: Bytes) -> Result<Bytes, Unavailable> {
-        let Ok(letter) = postcard::from_bytes::<Letter>(&request) else {
-            tracing::error!("a letter from another node does not decode");
-            return Err(Unavailable::Overloaded);
-        };
-        let deadline = Instant::now() + Duration::from_millis(letter.remaining_ms);
-        let answer = self.tenants.submit(&letter.account, letter.proposal, deadline).await;
-        if let Err(Refused::Unavailable(unavailable @ Unavailable::NotLeader { .. })) = answer {
-            // Nothing was done: the asking node looks for the new leader.
-            return Err(unavailable);
-        }
-        let answer = postcard::to_stdvec(&answer).map_err(|_| Unavailable::Overloaded)?;
-        Ok(answer.into())
+    fn handle(&self, _from: NodeId, request: Bytes) -> BoxFuture<'static, Result<Bytes, Unavailable>> {
+        let tenants = self.tenants.clone();
+        Box::pin(async move {
+            let Ok(letter) = postcard::from_bytes::<Letter>(&request) else {
+                tracing::error!("a letter from another node does not decode");
+                return Err(Unavailable::Overloaded);
+            };
+            let deadline = Instant::now() + Duration::from_millis(letter.remaining_ms);
+            let account = AccountKey::new(letter.account);
+            let answer = match tenants.submit(&account, letter.proposal, deadline).await {
+                Ok(applied) => Answer::Applied(applied),
+                // Nothing was done: the asking node looks for the new leader.
+                Err(Refused::NotLeader) => return Err(Unavailable::NotLeader { leader: None }),
+                Err(Refused::Busy { retry_after }) => Answer::Busy { retry_after_ms: millis(retry_after) },
+                Err(Refused::TooLong | Refused::TooLate | Refused::NotDone) => Answer::NotDone,
+                Err(Refused::Unknown) => Answer::Unknown,
+            };
+            postcard::to_stdvec(&answer).map(Bytes::from).map_err(|_| Unavailable::Overloaded)
+        })
     }
 }
 

@@ -91,7 +91,7 @@ async fn framing_table() {
     let server = serve(settings()).await;
     let get = |head: &str| format!("GET /v1/show {head}\r\n\r\n").into_bytes();
     let many = |lines: usize| {
-        let lines: String = (0..lines).map(|n| format!("x-{n}: 1\r\n")).collect();
+        let lines: String = (0..lines).fold(String::new(), |lines, n| lines + &format!("x-{n}: 1\r\n"));
         post(&format!("{lines}content-length: 2\r\n"), "{}")
     };
     let table: Vec<(&str, Vec<u8>, u16)> = vec![
@@ -306,7 +306,7 @@ async fn slow_clients_are_cut() {
     let server = serve(settings).await;
     let body = "POST /v1/echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n";
     let done = "GET /v1/show HTTP/1.1\r\nhost: localhost\r\n\r\n";
-    for (name, first, drip, least, status) in [
+    for (name, first, drip, least, told) in [
         ("head that drips", "GET /v1/show HTTP/1.1\r\n", "x: y\r\n", 200, None),
         ("first byte only", "P", "", 200, None),
         ("nothing at all", "", "", 400, None),
@@ -314,9 +314,9 @@ async fn slow_clients_are_cut() {
         ("nothing after a request", done, "", 400, Some(200)),
     ] {
         let start = Instant::now();
-        let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
-        let _ = stream.write_all(first.as_bytes()).await;
-        let (mut from, mut to) = stream.split();
+        let mut client = TcpStream::connect(server.local_addr()).await.unwrap();
+        let _ = client.write_all(first.as_bytes()).await;
+        let (mut from, mut to) = client.split();
         let mut reply = Vec::new();
         let dripping = async {
             let mut tick = tokio::time::interval(Duration::from_millis(20));
@@ -333,7 +333,7 @@ async fn slow_clients_are_cut() {
         assert!(took >= Duration::from_millis(least) && took < Duration::from_secs(5), "{name}: {took:?}");
         let got = answer(&reply).map(|answer| answer.status);
         // hyper says 408 to a head that stalls, on its way out.
-        assert!(got == status || (status.is_none() && got == Some(408)), "{name}: {got:?}");
+        assert!(got == told || (told.is_none() && got == Some(408)), "{name}: {got:?}");
     }
     server.stop().await;
 }
@@ -354,12 +354,12 @@ async fn connections_have_a_cap() {
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
     drop(held);
     // The places come back when the server has seen the ends.
-    let served = timeout(Duration::from_secs(10), async {
+    let free_again = timeout(Duration::from_secs(10), async {
         while get(&server, "/v1/show").await.status != 200 {
             tokio::task::yield_now().await;
         }
     });
-    served.await.expect("the places do not come back");
+    free_again.await.expect("the places do not come back");
     server.stop().await;
 }
 
@@ -424,4 +424,29 @@ async fn http2_is_served_with_the_same_rules() {
     assert_eq!(client.request(foreign.unwrap()).await.unwrap().status(), 400);
     drop(client);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_route_and_status() {
+    let metrics = conclave::telemetry::Metrics::new();
+    let http = metrics.register(HttpMetrics::register);
+    let server = Server::bind(settings(), router(&Gate::default()), http).await.unwrap();
+    for path in ["/v1/show", "/v1/show", "/v1/broken", "/made/up/by/a/stranger"] {
+        get(&server, path).await;
+    }
+    send(server.local_addr(), b"BREW /v1/show HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        .await;
+    server.stop().await;
+    let text = metrics.render();
+    for line in [
+        "http_requests_total{method=\"GET\",endpoint=\"/v1\",status=\"200\"} 2",
+        "http_requests_total{method=\"GET\",endpoint=\"/v1\",status=\"500\"} 1",
+        "http_requests_total{method=\"GET\",endpoint=\"unmatched\",status=\"404\"} 1",
+        "http_requests_total{method=\"OTHER\",endpoint=\"/v1\",status=\"405\"} 1",
+        "http_request_duration_seconds_count{method=\"GET\",endpoint=\"/v1\"} 3",
+        "http_connections 0",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    assert!(!text.contains("stranger") && !text.contains("BREW"));
 }

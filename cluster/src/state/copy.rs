@@ -122,6 +122,17 @@ impl SledCopy {
     }
 }
 
+#[cfg(test)]
+impl SledCopy {
+    pub(super) fn names(&self) -> Vec<Vec<u8>> {
+        self.db.iter().keys().map(|name| name.unwrap().to_vec()).collect()
+    }
+
+    pub(super) fn longest_value(&self) -> usize {
+        self.db.iter().values().map(|value| value.unwrap().len()).max().unwrap()
+    }
+}
+
 /// Adds a record to the batch, or its deletion.
 fn put(batch: &mut Batch, space: u8, key: &[u8], now: Option<&[u8]>, was_bytes: usize) -> io::Result<()> {
     let name = head_key(space, key);

@@ -9,7 +9,7 @@
 //! # Why
 //!
 //! - **A revision counts decided commands, not log entries.** An entry may pack several commands, and each
-//!   needs an ETag of its own. A repeated or mismatched request decides nothing and uses no revision, so the
+//!   needs an `ETag` of its own. A repeated or mismatched request decides nothing and uses no revision, so the
 //!   digest is a function of the revision.
 //! - **A refusal is remembered like a success.** A caller whose reply got lost must get the first answer, not
 //!   a second decision over rows that have moved on meanwhile.

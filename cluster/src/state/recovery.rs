@@ -18,7 +18,10 @@ use super::snapshot::{self, SnapshotInfo};
 pub enum Recovery {
     /// There has never been a state here.
     Empty,
-    /// The durable copy was whole.
+    /// The durable copy was whole. It can be older than what was reported durable: after rot in its file sled
+    /// goes back, without a word, to a batch before it. The log has what follows, because it is purged no
+    /// further than the newest snapshot, and a copy older than that is not used. Only where that snapshot
+    /// has rotted too does the log begin behind the last entry applied here: compare.
     Clean,
     /// The durable copy was damaged, missing, or older than the newest snapshot, which has replaced it. The
     /// log has what follows.

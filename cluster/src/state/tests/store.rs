@@ -1,5 +1,7 @@
 //! The store over a disk in memory: what a crash loses, and what rot does.
 
+use futures_util::FutureExt as _;
+
 use super::super::{Disk, Entry, InstallError, MemoryDisk, Recovery, Store};
 use super::*;
 
@@ -179,6 +181,25 @@ async fn a_dead_disk_stops_applying() {
     assert_eq!(store.apply(at_index(2), Entry::Blank), Err(fault.clone()));
     assert_eq!(store.room().await, Err(fault.clone()));
     assert_eq!(store.flush().await, Err(fault));
+}
+
+#[tokio::test]
+async fn applying_waits_for_a_copy_that_lags() {
+    let disk = MemoryDisk::new();
+    let store = open(&disk).0;
+    let lag = |index: u64| {
+        let key = |number: u64| [index, number].map(u64::to_be_bytes).concat();
+        let ops = (0..40_000_u64).map(|number| Op::Put(key(number), vec![1])).collect();
+        let proposals = [proposal(index, &Command { ops, keep: true })];
+        store.apply(at_index(index), Entry::Commands { at: LogTime(1), proposals: &proposals }).unwrap();
+    };
+    lag(0);
+    lag(1);
+    store.room().await.unwrap();
+    lag(2);
+    assert_eq!(store.room().now_or_never(), None);
+    assert!(disk.sync_next());
+    assert_eq!(store.room().now_or_never(), Some(Ok(())));
 }
 
 #[test]

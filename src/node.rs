@@ -1,0 +1,213 @@
+//! The composition root: builds a node from its settings, in order, and takes it down in reverse.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use conclave_cluster::{Cluster, Fatal, StartError, SystemClock, Unavailable};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::api::Api;
+use crate::app::bootstrap::NotOpened;
+use crate::app::{self, App};
+use crate::auth::hasher::{Hasher, HasherConfig};
+use crate::auth::kek::{Kek, KekError};
+use crate::auth::keys::KeyError;
+use crate::auth::phc::{BadHashParams, HashParams};
+use crate::config::Config;
+use crate::domain::Lifetime;
+use crate::http::metrics::HttpMetrics;
+use crate::http::server::{Server, Settings};
+use crate::http::tls::TlsError;
+use crate::replica::Rules;
+use crate::telemetry::Metrics;
+use crate::tenants::{Limits, Orders, ProposeError, Tenants};
+
+/// A running node.
+pub struct Node {
+    cluster: Cluster,
+    tenants: Tenants,
+    server: Server,
+    opening: tokio::task::JoinHandle<()>,
+    fatal: watch::Receiver<Option<String>>,
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error(transparent)]
+    Cluster(#[from] StartError),
+    #[error(transparent)]
+    KeyFile(#[from] KekError),
+    #[error("argon2: {0}")]
+    HashParams(#[from] BadHashParams),
+    #[error("jwt_secret: {0}")]
+    Secret(#[from] KeyError),
+    #[error("tls: {0}")]
+    Tls(#[from] TlsError),
+    #[error("cannot start the password hasher: {0}")]
+    Hasher(std::io::Error),
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: std::net::SocketAddr, source: std::io::Error },
+    #[error("cannot start the actors: {0}")]
+    Actors(String),
+}
+
+/// How long a stopping node waits for what is under way.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How long one try to open the cluster's secrets may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Node {
+    /// Starts a node: it serves when this returns, and answers `/ready` once it has caught up.
+    ///
+    /// # Errors
+    /// See [`NodeError`]; nothing is left running then.
+    pub async fn start(config: &Config, metrics: Arc<Metrics>) -> Result<Self, NodeError> {
+        // What can be wrong in a configuration is found before anything is touched.
+        let sealer = Kek::read_or_create_file(&config.key_file)?;
+        let http = Settings::from_config(config)?;
+        let hasher = Hasher::start(hasher_config(config)?).map_err(NodeError::Hasher)?;
+
+        let clock = Arc::new(SystemClock);
+        let cluster = Cluster::start(cluster_config(config), Arc::new(Rules), clock.clone()).await?;
+        let tenants =
+            start_tenants(config, &cluster).await.map_err(|error| NodeError::Actors(error.to_string()))?;
+        let orders = Orders::new(cluster.clone(), tenants.clone());
+        let settings = app_settings(config, &cluster);
+        let app = Arc::new(App::new(cluster.clone(), orders, hasher, sealer, settings, clock)?);
+
+        let http_metrics = metrics.register(HttpMetrics::register);
+        let address = http.listen;
+        let api = Api { app: Arc::clone(&app), metrics };
+        let server = Server::bind(http, api.router(), http_metrics)
+            .await
+            .map_err(|source| NodeError::Listen { address, source })?;
+        let (told, fatal) = watch::channel(None);
+        let opening = tokio::spawn(watch_over(app, cluster.clone(), told));
+        Ok(Self { cluster, tenants, server, opening, fatal })
+    }
+
+    /// The cluster this node belongs to.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Where HTTP is served.
+    #[must_use]
+    pub fn http_address(&self) -> std::net::SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// Waits until the node can do nothing more, and says why: the process must then exit with a status that
+    /// is not zero.
+    pub async fn failed(&self) -> String {
+        let mut fatal = self.fatal.clone();
+        match fatal.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => "the node's watch ended".to_owned(),
+        }
+    }
+
+    /// Stops in reverse: no new requests, those under way finish, a leader hands over, the disk is synced.
+    pub async fn stop(self) {
+        self.opening.abort();
+        self.server.stop().await;
+        self.tenants.drain(Instant::now() + DRAIN).await;
+        self.cluster.shutdown().await;
+    }
+}
+
+/// Opens the cluster's secrets as soon as that can be done, then waits for a fault of the cluster.
+async fn watch_over(app: Arc<App>, cluster: Cluster, told: watch::Sender<Option<String>>) {
+    let opening = async {
+        loop {
+            match app.open_secrets(PATIENCE).await {
+                Ok(()) => std::future::pending().await,
+                Err(NotOpened::NotYet(failure)) => {
+                    tracing::debug!(%failure, "the cluster's secrets are not open yet");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(error @ NotOpened::WrongKey(_)) => return error.to_string(),
+            }
+        }
+    };
+    let mut faults = cluster.fatal();
+    let fault = async {
+        match faults.wait_for(Option::is_some).await {
+            Ok(fatal) => fatal.as_ref().map_or_else(String::new, Fatal::to_string),
+            Err(_) => "the cluster stopped".to_owned(),
+        }
+    };
+    let reason = tokio::select! {
+        reason = opening => reason,
+        reason = fault => reason,
+    };
+    tracing::error!(%reason, "this node cannot go on");
+    // Nobody listens any more when the node is stopping already.
+    let _ = told.send(Some(reason));
+}
+
+async fn start_tenants(config: &Config, cluster: &Cluster) -> Result<Tenants, ractor::SpawnErr> {
+    let limits = Limits {
+        per_account: config.max_in_flight_per_account,
+        in_all: config.max_in_flight,
+        ..Limits::default()
+    };
+    let (cluster, patience) = (cluster.clone(), config.request_timeout);
+    Tenants::start(limits, move |proposals| {
+        let cluster = cluster.clone();
+        async move {
+            cluster.propose(proposals, Instant::now() + patience).await.map_err(|unavailable| {
+                match unavailable {
+                    Unavailable::NoLeader | Unavailable::NotLeader { .. } => ProposeError::NotLeader,
+                    other if other.is_outcome_unknown() => ProposeError::Unknown,
+                    Unavailable::Timeout { .. }
+                    | Unavailable::TooLong
+                    | Unavailable::Overloaded
+                    | Unavailable::Stopping
+                    | Unavailable::Unreachable => ProposeError::NotDone,
+                }
+            })
+        }
+    })
+    .await
+}
+
+fn hasher_config(config: &Config) -> Result<HasherConfig, BadHashParams> {
+    let cost = config.argon2;
+    Ok(HasherConfig {
+        params: HashParams::new(cost.memory_kib, cost.iterations, cost.parallelism)?,
+        threads: NonZeroUsize::new(config.hash_threads).unwrap_or(NonZeroUsize::MIN),
+        queue: config.hash_queue,
+    })
+}
+
+fn cluster_config(config: &Config) -> conclave_cluster::Config {
+    let mut cluster = conclave_cluster::Config::new(&config.data, config.peer_listen, config.base_url());
+    cluster.peer_addr = Some(config.peer_advertise.clone());
+    cluster.join.clone_from(&config.join);
+    cluster.timing = conclave_cluster::Timing {
+        heartbeat_ms: millis(config.heartbeat),
+        election_min_ms: millis(config.election_min),
+        election_max_ms: millis(config.election_max),
+    };
+    cluster.snapshot_every = config.snapshot_every;
+    cluster
+}
+
+fn app_settings(config: &Config, cluster: &Cluster) -> app::Settings {
+    app::Settings {
+        issuer: format!("urn:conclave:{}", cluster.identity().cluster),
+        access_token: Lifetime(millis(config.access_token_lifetime)),
+        refresh_token: Lifetime(millis(config.refresh_token_lifetime)),
+        api_key: Lifetime(millis(config.api_key_lifetime)),
+        jwt_secret: config.jwt_secret.clone(),
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
