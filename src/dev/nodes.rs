@@ -8,7 +8,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use futures_util::future::select_all;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::folder::Folder;
@@ -28,7 +28,14 @@ pub(super) struct Started {
 /// All processes; those that have ended are no longer in `running`.
 pub(super) struct Nodes {
     started: Vec<Started>,
-    running: Vec<(u16, Child)>,
+    running: Vec<Running>,
+}
+
+struct Running {
+    node: u16,
+    child: Child,
+    /// Dropping it asks the node to stop. Held apart, because waiting for a [`Child`] drops its own.
+    lifeline: Option<ChildStdin>,
 }
 
 /// For a node to finish what it is doing when asked to stop.
@@ -64,9 +71,10 @@ impl Nodes {
         Ok(nodes)
     }
 
-    fn add(&mut self, node: Started, child: Child) {
+    fn add(&mut self, node: Started, mut child: Child) {
         let pid = child.id().unwrap_or_default();
-        self.running.push((node.node, child));
+        let lifeline = child.stdin.take();
+        self.running.push(Running { node: node.node, child, lifeline });
         self.started.push(Started { pid, ..node });
     }
 
@@ -108,7 +116,7 @@ impl Nodes {
     /// A node that has ended, without waiting for one.
     fn ended_already(&mut self) -> Result<Option<(Started, ExitStatus)>, DevError> {
         for index in 0..self.running.len() {
-            let Some((node, child)) = self.running.get_mut(index) else { continue };
+            let Some(Running { node, child, .. }) = self.running.get_mut(index) else { continue };
             let node = *node;
             match child.try_wait() {
                 Ok(None) => {}
@@ -131,21 +139,20 @@ impl Nodes {
         if self.running.is_empty() {
             return Err(DevError::AllGone);
         }
-        let ends = self.running.iter_mut().map(|(_, child)| Box::pin(child.wait()));
+        let ends = self.running.iter_mut().map(|running| Box::pin(running.child.wait()));
         let (outcome, index, _) = select_all(ends).await;
-        let (node, _) = self.running.remove(index);
+        let Running { node, .. } = self.running.remove(index);
         let status = outcome.map_err(|source| DevError::Process { node, source })?;
         self.find(node).map(|started| (started, status)).ok_or(DevError::AllGone)
     }
 
     /// Asks all nodes to stop, waits for them, and kills those that do not.
     pub(super) async fn stop(&mut self) {
-        for (_, child) in &mut self.running {
-            // Its end is the request to stop.
-            drop(child.stdin.take());
+        for running in &mut self.running {
+            drop(running.lifeline.take());
         }
         let deadline = Instant::now() + STOP_WITHIN;
-        for (node, child) in &mut self.running {
+        for Running { node, child, .. } in &mut self.running {
             let left = deadline.saturating_duration_since(Instant::now());
             if timeout(left, child.wait()).await.is_err() {
                 println!("conclave dev: node {node} does not stop; killing it");
@@ -223,6 +230,8 @@ mod tests {
         let (ended, status) = nodes.next_end().await.unwrap();
         assert_eq!((ended.node, status.signal()), (2, Some(9)));
         assert!(start_command(&ended.settings).ends_with("start --config node-2.toml"));
+        // Waiting for one end must not bring about the others'.
+        assert!(timeout(Duration::from_millis(300), nodes.next_end()).await.is_err());
         assert!(!nodes.are_all_gone());
         nodes.stop().await;
         assert!(nodes.are_all_gone());

@@ -100,7 +100,7 @@ impl Running {
     }
 
     async fn until(&mut self, path: &str, good: impl Fn(Option<u16>) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while !good(ask(self.1, "GET", path, None).await.ok().map(|answer| answer.status)) {
             assert!(self.0.try_wait().unwrap().is_none(), "the node ended");
             assert!(Instant::now() < deadline, "{path} takes too long");
@@ -110,7 +110,7 @@ impl Running {
 
     /// How the process ends, within a time that only a hanging one reaches.
     async fn end(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             if let Some(status) = self.0.try_wait().unwrap() {
                 return status;

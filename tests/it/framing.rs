@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use conclave::http::host::AllowedHosts;
 use conclave::http::metrics::HttpMetrics;
-use conclave::http::{Problem, Router, Server, Settings, Surface, context, cors, json, problem};
+use conclave::http::{Problem, Router, Segment, Server, Settings, Surface, context, cors, json, problem};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -35,6 +35,7 @@ fn router(gate: &Gate) -> Router {
         },
     );
     let broken = warp::path!("v1" / "broken").map(|| -> Response { panic!("hunter2") });
+    let user = warp::path!("v1" / "users" / Segment).map(|name: Segment| name.to_string().into_response());
     let hangs = warp::path!("v1" / "hangs").and_then(pending::<Result<Response, Rejection>>);
     let gate = gate.clone();
     let gated = warp::path!("v1" / "gated").then(move || {
@@ -45,7 +46,8 @@ fn router(gate: &Gate) -> Router {
             "done".into_response()
         }
     });
-    let v1 = echo.or(show).unify().or(broken).unify().or(hangs).unify().or(gated).unify().boxed();
+    let v1 =
+        echo.or(show).unify().or(broken).unify().or(hangs).unify().or(gated).unify().or(user).unify().boxed();
     let iam =
         warp::path!("iam" / "v1" / "taken").map(|| Problem::conflict("taken", "Taken.").into_response());
     let docs = warp::path("docs").and(warp::path::end()).map(|| "page".into_response());
@@ -201,6 +203,15 @@ async fn paths_have_one_spelling() {
         ("/v1/echo", 405),
         ("/", 404),
         ("/v2", 404),
+        ("/v1/users/alice@example.com", 200),
+        ("/v1/users/a%20b%25", 200),
+        ("/v1/users/%2e%2e", 404),
+        ("/v1/users/.", 404),
+        ("/v1/users/a%2fb", 404),
+        ("/v1/users/a%5Cb", 404),
+        ("/v1/users/a;b", 404),
+        ("/v1/users/a%0ab", 404),
+        ("/v1/users/a%zz", 404),
         ("/docs/", 200),
         ("/docs", 200),
     ] {
@@ -385,7 +396,8 @@ async fn a_stop_lets_requests_in_progress_end() {
     .expect("the port stays open");
     assert!(!stopping.is_finished());
     gate.leave.notify_one();
-    assert_eq!(asked.await.unwrap().unwrap().status, 200);
+    let reply = timeout(Duration::from_secs(5), asked).await.expect("its connection is kept after the reply");
+    assert_eq!(reply.unwrap().unwrap().status, 200);
     timeout(Duration::from_secs(5), stopping).await.expect("an idle connection holds up the stop").unwrap();
     drop(idle);
 }

@@ -12,3 +12,5 @@ mod cli;
 mod config;
 mod framing;
 mod raw;
+mod tls;
+mod tidy;
