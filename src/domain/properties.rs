@@ -33,7 +33,7 @@ fn config() -> Config {
 
 /// The commands of a history.
 fn history() -> impl Strategy<Value = Vec<steps::Step>> {
-    prop::collection::vec(steps::step(), 1..80)
+    prop::collection::vec(steps::step(), 1..100)
 }
 
 proptest! {
@@ -69,7 +69,7 @@ fn histories_reach_every_action() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut done = std::collections::BTreeMap::<String, usize>::new();
     let mut refused = std::collections::BTreeMap::<String, usize>::new();
-    for _ in 0..60 {
+    for _ in 0..150 {
         let steps = history().new_tree(&mut runner).unwrap().current();
         let mut world = World::new();
         for step in &steps {

@@ -11,7 +11,7 @@ use super::super::{
 
 pub(super) const ACCOUNTS: u8 = 3;
 pub(super) const USERS: u8 = 6;
-pub(super) const SERVICES: u8 = 3;
+pub(super) const SERVICES: u8 = 2;
 pub(super) const SESSIONS: u8 = 16;
 pub(super) const TOKENS: u8 = 24;
 

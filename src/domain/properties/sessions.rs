@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::super::session::{self, Refresh};
 use super::super::{AccountId, Action, Reply, SecretHash, SessionId, Timestamp};
 use super::pools::{ACCOUNTS, SESSIONS, TOKENS, account, secret};
+use super::steps::{Step, lives};
 use super::world::{Taken, World};
 use super::{config, history};
 
@@ -26,30 +27,42 @@ proptest! {
 
     #[test]
     fn the_dead_stay_dead(steps in history()) {
-        let mut world = World::new();
-        let mut memory = Memory::default();
-        for step in &steps {
-            let taken = world.take(step);
-            memory.spend(&taken);
-            for account in (0..ACCOUNTS).map(account) {
-                if let Err(why) = memory.look(&world, account) {
-                    prop_assert!(false, "{why} after {:?}", taken.command);
-                }
-            }
-        }
+        watch(&steps)?;
+    }
+
+    #[test]
+    fn the_dead_stay_dead_through_what_ends_them(steps in prop::collection::vec(lives(), 1..120)) {
+        watch(&steps)?;
     }
 }
 
+fn watch(steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut world = World::new();
+    let mut memory = Memory::default();
+    for step in steps {
+        let taken = world.take(step);
+        let seen = memory.spend(&taken);
+        let seen = seen.and_then(|()| (0..ACCOUNTS).try_for_each(|n| memory.look(&world, account(n))));
+        if let Err(why) = seen {
+            return Err(TestCaseError::fail(format!("{why} after {:?}", taken.command)));
+        }
+    }
+    Ok(())
+}
+
 impl Memory {
-    fn spend(&mut self, taken: &Taken) {
+    fn spend(&mut self, taken: &Taken) -> Result<(), String> {
         let account = taken.command.account;
         if let (Action::RefreshSession(rotation), Ok(Reply::SessionOpened { session, .. })) =
             (&taken.command.action, &taken.result)
         {
             let before = session::find(&taken.before, account, *session).unwrap().unwrap().value;
             let life = (account, *session, before.opened_at);
-            self.spent.insert((account, rotation.presented), life);
+            if self.spent.insert((account, rotation.presented), life) == Some(life) {
+                return Err("a token was spent twice".to_owned());
+            }
         }
+        Ok(())
     }
 
     fn look(&mut self, world: &World, account: AccountId) -> Result<(), String> {

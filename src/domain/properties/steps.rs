@@ -16,7 +16,7 @@ use super::super::user::{NewUser, UserChanges, UserStatus};
 use super::super::{Action, Label, Lifetime, Permission, Principal, Resource, RoleName, Sealed, SessionId};
 use super::pools::{
     ACCOUNTS, any_email, any_name, any_password, any_permission, any_principal, any_role, any_service,
-    any_session, any_token, any_user, api_key, service,
+    any_session, any_token, any_user, api_key, service, user,
 };
 
 /// One command, with gaps.
@@ -68,6 +68,38 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         .prop_map(|(account, by, wait_ms, action, expect)| Step { account, by, wait_ms, action, expect })
 }
 
+/// Commands of one account and few principals that open, end and revive.
+pub(super) fn lives() -> impl Strategy<Value = Step> {
+    let user = || (1..3_u8).prop_map(user);
+    let service = || Just(service(0));
+    let status = prop_oneof![Just(UserStatus::Active), Just(UserStatus::Disabled)];
+    let everyone = prop_oneof![user().prop_map(Principal::User), service().prop_map(Principal::Service)];
+    let action = prop_oneof![
+        8 => session_action(),
+        2 => (user(), status).prop_map(|(user, status)| Action::SetUserStatus { user, status }),
+        1 => (user(), any_password()).prop_map(|(user, password)| Action::SetPassword { user, password }),
+        1 => (service(), any::<bool>())
+            .prop_map(|(service, active)| Action::SetServiceStatus { service, active }),
+        1 => service().prop_map(|service| Action::DeleteServiceAccount { service }),
+        2 => (service(), any_name(), new_key()).prop_map(|(id, name, key)| {
+            Action::CreateServiceAccount(NewServiceAccount { id, name, roles: Vec::new(), key })
+        }),
+        1 => (service(), new_key()).prop_map(|(service, key)| Action::AddApiKey { service, key }),
+        1 => (service(), (0..4_u8).prop_map(api_key))
+            .prop_map(|(service, key)| Action::RevokeApiKey { service, key }),
+        1 => (everyone, weighted(0.6, any_session()))
+            .prop_map(|(principal, except)| Action::EndSessions { principal, except }),
+    ];
+    let wait = prop_oneof![20 => Just(0_u64), 4 => Just(2_000), 2 => Just(6_000), 1 => Just(3_600_000)];
+    (wait, action).prop_map(|(wait_ms, action)| Step {
+        account: 0,
+        by: By::System,
+        wait_ms,
+        action,
+        expect: None,
+    })
+}
+
 fn resource() -> impl Strategy<Value = Resource> {
     prop_oneof![
         1 => Just(Resource::Account),
@@ -79,12 +111,12 @@ fn resource() -> impl Strategy<Value = Resource> {
 }
 
 /// One action of any kind but a transaction.
-pub(super) fn action() -> impl Strategy<Value = Action> {
+fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         9 => user_action(),
         6 => service_action(),
         9 => role_action(),
-        14 => session_action(),
+        18 => session_action(),
         2 => rare_action(),
     ]
 }
@@ -101,7 +133,7 @@ fn rare_action() -> impl Strategy<Value = Action> {
     ]
 }
 
-fn user_action() -> impl Strategy<Value = Action> {
+pub(super) fn user_action() -> impl Strategy<Value = Action> {
     let status = prop_oneof![
         3 => Just(UserStatus::Active),
         3 => Just(UserStatus::Disabled),
@@ -122,12 +154,12 @@ fn user_action() -> impl Strategy<Value = Action> {
     ]
 }
 
-fn service_action() -> impl Strategy<Value = Action> {
+pub(super) fn service_action() -> impl Strategy<Value = Action> {
     prop_oneof![
         3 => (any_service(), any_name(), roles(), new_key()).prop_map(|(id, name, roles, key)| {
             Action::CreateServiceAccount(NewServiceAccount { id, name, roles, key })
         }),
-        1 => any_service().prop_map(|service| Action::DeleteServiceAccount { service }),
+        2 => any_service().prop_map(|service| Action::DeleteServiceAccount { service }),
         1 => (any_service(), any::<bool>())
             .prop_map(|(service, active)| Action::SetServiceStatus { service, active }),
         2 => (any_service(), new_key()).prop_map(|(service, key)| Action::AddApiKey { service, key }),
@@ -136,7 +168,7 @@ fn service_action() -> impl Strategy<Value = Action> {
     ]
 }
 
-fn role_action() -> impl Strategy<Value = Action> {
+pub(super) fn role_action() -> impl Strategy<Value = Action> {
     prop_oneof![
         3 => (any_role(), weighted(0.3, label()), permissions()).prop_map(|(name, description, permissions)| {
             Action::CreateRole(NewRole { name, description, permissions })
@@ -156,7 +188,8 @@ fn role_action() -> impl Strategy<Value = Action> {
 
 fn session_action() -> impl Strategy<Value = Action> {
     let proof = prop_oneof![
-        5 => any_user().prop_map(|user| Proof::Password { user, revision: AS_IT_IS }),
+        6 => (0..4_u8).prop_map(|n| Proof::Password { user: user(n), revision: AS_IT_IS }),
+        1 => any_user().prop_map(|user| Proof::Password { user, revision: AS_IT_IS }),
         1 => any_user().prop_map(|user| Proof::Password { user, revision: 7 }),
         4 => any_token().prop_map(|hash| Proof::ApiKey { hash }),
     ];
