@@ -434,6 +434,43 @@ async fn everything_ends_with_the_last_handle() {
     assert_eq!(actor.get_status(), ractor::ActorStatus::Stopped);
 }
 
+/// On real threads and time: actors leave after 1 ms without work, while callers come back. No call
+/// is lost, none is answered with another's result, and each account keeps its
+/// order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_lost_between_leaving_and_coming_back() {
+    let log = Log::new(0);
+    let tenants = tenants(Limits { idle: Duration::from_millis(1), ..Limits::default() }, &log).await;
+    let mut callers = Vec::new();
+    for caller in 0..16 {
+        let tenants = tenants.clone();
+        callers.push(tokio::spawn(async move {
+            let name = account(&format!("a{caller}"));
+            for n in 0..100 {
+                let command = format!("{caller}:{n}");
+                let applied = tenants.submit(&name, proposal(command.clone()), within(30_000)).await;
+                let Ok(Applied::Done { reply, .. }) = applied else { panic!("{command}: {applied:?}") };
+                assert_eq!(text(&reply), command);
+                // Comes back at all times before its actor leaves, and at once after.
+                let mut turns = 200 * (n % 7);
+                while turns > 0 && tenants.inner.seats.actor(&name).is_some() {
+                    tokio::task::yield_now().await;
+                    turns -= 1;
+                }
+            }
+        }));
+    }
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    for caller in 0..16 {
+        let prefix = format!("{caller}:");
+        let order = log.commands().into_iter().filter(|command| command.starts_with(&prefix));
+        assert!(order.eq((0..100).map(|n| format!("{caller}:{n}"))), "account {caller}");
+    }
+    assert_eq!((tenants.stats().admitted, tenants.stats().crashes), (0, 0));
+}
+
 #[test]
 fn only_an_unknown_outcome_may_have_happened() {
     let busy = Refused::Busy { retry_after: Duration::from_secs(1) };
