@@ -1,7 +1,14 @@
 //! Conclave: identity and access management on a replicated cluster, in one binary.
 
+pub mod api;
+pub mod app;
 pub mod auth;
+pub mod cli;
+pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod http;
+pub mod replica;
 pub mod secret;
+pub mod telemetry;
 pub mod tenants;

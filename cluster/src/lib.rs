@@ -6,9 +6,38 @@
 //!
 //! What must never be known here: HTTP, accounts, passwords, tokens.
 
+mod barrier;
+pub mod call;
 pub mod clock;
+pub mod config;
+mod core;
+pub mod error;
+mod files;
+pub mod folder;
+mod handle;
+pub mod identity;
+mod log;
 pub mod machine;
+pub mod membership;
+mod network;
+mod node;
+pub mod pki;
+mod raft;
+mod start;
 pub mod state;
+pub mod status;
+mod wire;
 
+pub use call::CallHandler;
 pub use clock::{Clock, LogTime, SystemClock};
+pub use config::{Config, Timing};
+pub use error::{Fatal, StartError, Unavailable};
+pub use folder::{DataFolder, FolderError};
+pub use handle::Cluster;
+pub use identity::{ClusterId, Identity, NodeId};
+pub use log::disk::LogError;
 pub use machine::{Applied, Machine, Proposal, RequestId, Verdict};
+pub use membership::ChangeError;
+pub use raft::Member;
+pub use state::View;
+pub use status::{MemberStatus, Role, Status};

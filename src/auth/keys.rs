@@ -124,6 +124,12 @@ impl VerifyingKey {
         self.algorithm
     }
 
+    /// The public half, where there is one.
+    #[must_use]
+    pub fn public(&self) -> Option<&[u8; 32]> {
+        self.public.as_ref()
+    }
+
     /// What others may know of it: nothing, when it is a shared secret.
     #[must_use]
     pub fn jwk(&self) -> Option<Jwk> {

@@ -54,6 +54,15 @@ impl Principal {
         }
     }
 
+    /// The id alone, as a token's `sub` shows it.
+    #[must_use]
+    pub fn id(&self) -> String {
+        match self {
+            Self::User(id) => id.to_string(),
+            Self::Service(id) => id.to_string(),
+        }
+    }
+
     /// How the principal stands.
     ///
     /// # Errors

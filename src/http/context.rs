@@ -28,11 +28,13 @@ pub const REQUEST_ID: &str = "x-request-id";
 
 /// The context of the request. Outside our server (in a test of a filter) there is none, and the request
 /// is rejected.
+#[must_use]
 pub fn context() -> impl Filter<Extract = (Context,), Error = warp::Rejection> + Copy {
     warp::ext::get::<Context>()
 }
 
 /// The context if there is one.
+#[must_use]
 pub fn optional_context() -> impl Filter<Extract = (Option<Context>,), Error = Infallible> + Copy {
     warp::ext::optional::<Context>()
 }

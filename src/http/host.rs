@@ -62,9 +62,14 @@ fn is_loopback(host: &str) -> bool {
 fn bare(host: &str) -> Option<String> {
     let authority = host.parse::<Authority>().ok().filter(|_| !host.contains('@'))?;
     let name = authority.host();
+    let port = host.strip_prefix(name)?;
+    if !port.is_empty() && port.strip_prefix(':')?.parse::<u16>().is_err() {
+        return None;
+    }
     let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
     let name = name.strip_suffix('.').unwrap_or(name);
-    (!name.is_empty()).then(|| name.to_ascii_lowercase())
+    let of_a_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    (!name.is_empty() && name.chars().all(of_a_host)).then(|| name.to_ascii_lowercase())
 }
 
 #[cfg(test)]

@@ -17,12 +17,12 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 /// The deepest nesting of lists and objects.
 pub const MAX_DEPTH: usize = 32;
 
-/// Reads a body.
+/// Reads a body. `T` should say `#[serde(deny_unknown_fields)]`.
 ///
+/// # Errors
 /// Refused with 413 when longer than [`MAX_BODY_BYTES`]; with 400 when it is no JSON, goes on after its
 /// end, nests deeper than [`MAX_DEPTH`], gives a key twice at any depth, or does not fit `T`. The problem
-/// names the field (also in the member `field`) and never quotes a value. `T` should say
-/// `#[serde(deny_unknown_fields)]`.
+/// names the field (also in the member `field`) and never quotes a value.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     if body.len() > MAX_BODY_BYTES {
         return Err(Problem::too_large(MAX_BODY_BYTES));
@@ -49,8 +49,10 @@ fn read(body: &[u8]) -> Result<Tree, serde_json::Error> {
     Ok(tree)
 }
 
-/// Refuses a `Content-Type` that is given and is not JSON, or given twice. Absent is fine: real clients
-/// send JSON without saying so.
+/// Checks what the body is said to be. Absent is fine: real clients send JSON without saying so.
+///
+/// # Errors
+/// 415 for a `Content-Type` that is not JSON or given twice.
 pub fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     let mut given = headers.get_all(CONTENT_TYPE).iter();
     match (given.next(), given.next()) {
@@ -60,8 +62,10 @@ pub fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// As [`check_content_type`], and refuses an absent one too. For surfaces that browsers reach with
-/// cookies, where a form of another site must not pass for JSON.
+/// For surfaces that browsers reach with cookies, where a form of another site must not pass for JSON.
+///
+/// # Errors
+/// As [`check_content_type`], and for an absent `Content-Type` too.
 pub fn require_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     if !headers.contains_key(CONTENT_TYPE) {
         return Err(Problem::unsupported_media_type());
@@ -77,6 +81,7 @@ fn is_json(value: &HeaderValue) -> bool {
 
 /// The body as a `T`. It never rejects: the handler gets the problem and replies with it, because a
 /// rejection would only send the request on to the next route.
+#[must_use]
 pub fn body<T: DeserializeOwned + Send + 'static>()
 -> impl Filter<Extract = (Result<T, Problem>,), Error = Rejection> + Clone {
     warp::header::headers_cloned().and(warp::body::bytes()).map(|headers: HeaderMap, body: Bytes| {
@@ -86,6 +91,7 @@ pub fn body<T: DeserializeOwned + Send + 'static>()
 }
 
 /// As [`body`], where an empty body is `None` whatever its content type.
+#[must_use]
 pub fn optional_body<T: DeserializeOwned + Send + 'static>()
 -> impl Filter<Extract = (Result<Option<T>, Problem>,), Error = Rejection> + Clone {
     warp::header::headers_cloned().and(warp::body::bytes()).map(|headers: HeaderMap, body: Bytes| {
@@ -162,7 +168,7 @@ mod tests {
     }
 
     /// Each bad document, the code of its problem, and what the problem must say.
-    const BAD: [(&str, &str, &str); 22] = [
+    const BAD: [(&str, &str, &str); 23] = [
         ("", "invalid_json", "EOF"),
         ("{", "invalid_json", "EOF"),
         ("{} {}", "invalid_json", "trailing"),
@@ -173,9 +179,10 @@ mod tests {
         (r#"{"name":"a","n\u0061me":"b"}"#, "invalid_json", "`name` is given twice"),
         (r#"{"name":"a","profile":{"mails":[],"mails":[]}}"#, "invalid_json", "`mails` is given twice"),
         (r#"{"name":"a","orders":[{"do":"delete","do":"create"}]}"#, "invalid_json", "`do` is given twice"),
-        (r#"{"name":"\ud800"}"#, "invalid_json", "surrogate"),
+        (r#"{"name":"\ud800"}"#, "invalid_json", "hex escape"),
         (r#"{"name":NaN}"#, "invalid_json", "expected value"),
         ("[]", "invalid_request", "The request is a list, expected an object"),
+        (r#"["a",null,null,null,[]]"#, "invalid_request", "The request is a list, expected an object"),
         (r#""hunter2""#, "invalid_request", "The request is a string"),
         ("{}", "invalid_request", "`name` is missing"),
         (r#"{"name":"a","hunter3":1}"#, "invalid_request", "`hunter3` is not a field here"),

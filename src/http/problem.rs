@@ -78,12 +78,14 @@ impl Problem {
     }
 
     /// 413: the body is over the limit.
+    #[must_use]
     pub fn too_large(limit_bytes: usize) -> Self {
         let detail = format!("The body is longer than {limit_bytes} bytes.");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
     }
 
     /// 415: the body is not JSON by its own account.
+    #[must_use]
     pub fn unsupported_media_type() -> Self {
         let detail = "The body must be JSON, with Content-Type: application/json.";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
@@ -95,6 +97,7 @@ impl Problem {
     }
 
     /// 500 that tells nothing but the id of the request. The cause belongs in the log.
+    #[must_use]
     pub fn internal() -> Self {
         let detail = "Something went wrong on this node. The log has the details under the request id.";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
@@ -129,21 +132,25 @@ impl Problem {
     }
 
     /// The HTTP status.
+    #[must_use]
     pub fn status(&self) -> StatusCode {
         self.0.status
     }
 
     /// The stable code.
+    #[must_use]
     pub fn code(&self) -> &'static str {
         self.0.code
     }
 
     /// The sentence for people.
+    #[must_use]
     pub fn detail(&self) -> &str {
         &self.0.detail
     }
 
     /// The members beyond the standard ones.
+    #[must_use]
     pub fn extra(&self) -> &BTreeMap<&'static str, Value> {
         &self.0.extra
     }
@@ -176,6 +183,7 @@ impl Reply for Problem {
 impl Reject for Problem {}
 
 /// RFC 9457: `application/problem+json` with `code` and `request_id`. The shape of the native API.
+#[must_use]
 pub fn native(problem: &Problem, request_id: &str) -> Response {
     #[derive(Serialize)]
     struct Body<'a> {
@@ -204,6 +212,7 @@ pub fn native(problem: &Problem, request_id: &str) -> Response {
 }
 
 /// `{"detail": …}`, the shape that clients of `/iam/v1` expect, with `code` and `request_id` beside it.
+#[must_use]
 pub fn detail(problem: &Problem, request_id: &str) -> Response {
     #[derive(Serialize)]
     struct Body<'a> {

@@ -12,7 +12,10 @@ use super::problem::Problem;
 use super::tree::Tree;
 
 /// Reads a query string into `T`, whose fields are strings, numbers, booleans, unit enums, or options of
-/// these. A name given twice, a broken escape, an unknown name (if `T` denies those) or a value that does
+/// these.
+///
+/// # Errors
+/// A name given twice, a broken escape, an unknown name (if `T` denies those) or a value that does
 /// not fit is 400.
 pub fn parse<T: DeserializeOwned>(query: Option<&str>) -> Result<T, Problem> {
     let mut map = BTreeMap::new();
@@ -44,6 +47,7 @@ pub fn query<T: DeserializeOwned + Send + 'static>()
 
 /// Undoes percent-encoding once. `None` when an escape is broken or the result is not UTF-8.
 /// `form` reads `+` as a space, as queries do and paths do not.
+#[must_use]
 pub fn decode(text: &str, form: bool) -> Option<String> {
     let mut bytes = text.bytes();
     let mut decoded = Vec::with_capacity(text.len());

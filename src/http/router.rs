@@ -57,6 +57,7 @@ impl Surface {
     }
 
     /// The prefix, which also names the surface in metrics unless a handler says more.
+    #[must_use]
     pub fn prefix(&self) -> &'static str {
         self.prefix
     }
@@ -94,6 +95,7 @@ pub struct Router {
 
 impl Router {
     /// No surface: every path is 404.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }

@@ -23,7 +23,9 @@ use super::host::AllowedHosts;
 use super::metrics::HttpMetrics;
 use super::router::Router;
 use super::service::{Edge, Ends};
+use super::tls::{self, TlsError};
 use super::watch::{Activity, Patience, Watched};
+use crate::config::Config;
 
 /// What an operator may set, and a test shorten.
 #[derive(Clone)]
@@ -54,6 +56,7 @@ pub struct Settings {
 
 impl Settings {
     /// The defaults for an address.
+    #[must_use]
     pub fn new(listen: SocketAddr) -> Self {
         Self {
             listen,
@@ -68,6 +71,26 @@ impl Settings {
             request_timeout: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(10),
         }
+    }
+
+    /// What an operator configured.
+    ///
+    /// # Errors
+    /// When the TLS files cannot be used.
+    pub fn from_config(config: &Config) -> Result<Self, TlsError> {
+        let tls = match &config.tls {
+            Some(files) => Some(tls::acceptor(&files.certificate, &files.key)?),
+            None => None,
+        };
+        Ok(Self {
+            allowed_hosts: AllowedHosts::new(config.hosts()),
+            cors: Cors::new(config.allowed_origins.iter().cloned()),
+            tls,
+            max_connections: config.max_connections,
+            max_connections_per_address: config.max_connections_per_address,
+            request_timeout: config.request_timeout,
+            ..Self::new(config.http_listen)
+        })
     }
 }
 
@@ -106,6 +129,7 @@ impl Server {
     }
 
     /// The address listened on.
+    #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local
     }

@@ -28,6 +28,9 @@ pub enum TlsError {
 
 /// Reads a certificate chain (own certificate first) and its key, both PEM. TLS 1.2 and 1.3; HTTP/2 is
 /// preferred.
+///
+/// # Errors
+/// When a file cannot be read, or certificate and key do not go together.
 pub fn acceptor(certificates: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
     let bad = |path: &Path, problem: String| TlsError::File { path: path.to_owned(), problem };
     let chain = CertificateDer::pem_file_iter(certificates)

@@ -301,6 +301,19 @@ impl<'de> de::Deserializer<'de> for Tree {
         }
     }
 
+    /// Only an object: derived code would also take a list of its fields in order.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        if let Self::List(_) = self {
+            return Err(de::Error::invalid_type(Unexpected::Seq, &visitor));
+        }
+        self.deserialize_any(visitor)
+    }
+
     words! {
         deserialize_bool visit_bool bool;
         deserialize_u8 visit_u64 u64;
@@ -314,7 +327,7 @@ impl<'de> de::Deserializer<'de> for Tree {
     }
 
     forward_to_deserialize_any! {
-        i128 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
+        i128 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map
         identifier ignored_any
     }
 }
@@ -403,9 +416,9 @@ impl<'de> VariantAccess<'de> for Tree {
 
     fn struct_variant<V: Visitor<'de>>(
         self,
-        _: &'static [&'static str],
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        de::Deserializer::deserialize_any(self, visitor)
+        de::Deserializer::deserialize_struct(self, "", fields, visitor)
     }
 }

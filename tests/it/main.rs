@@ -1,1 +1,13 @@
-//! it
+//! Stories over the whole of it, in one binary.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy lets tests do this, but not the functions that tests share"
+)]
+
+mod config;
+mod framing;
+mod raw;

@@ -78,7 +78,7 @@ impl State {
         let mut replaced = Vec::new();
         if verdict.keep {
             for (key, written) in writes {
-                replaced.extend(self.write_row(machine, key, written, changes));
+                replaced.extend(self.write_row(machine, key, written.as_ref(), changes));
             }
         }
         let ended = replaced.len();
@@ -100,10 +100,10 @@ impl State {
         &mut self,
         machine: &dyn Machine,
         key: Key,
-        written: Option<Value>,
+        written: Option<&Value>,
         changes: &mut Changes,
     ) -> Option<(Key, Past)> {
-        let before = match &written {
+        let before = match written {
             Some(value) => {
                 let row = Row { revision: self.meta.revision, value: value.clone() };
                 let record = Record::row(&key, &row);

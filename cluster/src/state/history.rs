@@ -1,5 +1,6 @@
 //! Rows as they were: what `as_of` reads.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -82,7 +83,7 @@ impl History {
 
     /// Builds a history from records in any order.
     pub(super) fn from_parts(parts: Vec<(Key, u64, Past)>) -> Self {
-        let mut ended: std::collections::BTreeMap<u64, Vec<(Key, Past)>> = Default::default();
+        let mut ended: BTreeMap<u64, Vec<(Key, Past)>> = BTreeMap::new();
         for (key, at, past) in parts {
             ended.entry(at).or_default().push((key, past));
         }

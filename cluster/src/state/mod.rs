@@ -9,7 +9,7 @@
 //! # Why
 //!
 //! - **A revision counts decided commands, not log entries.** An entry may pack several commands, and each
-//!   needs an ETag of its own. A repeated or mismatched request decides nothing and uses no revision, so the
+//!   needs an `ETag` of its own. A repeated or mismatched request decides nothing and uses no revision, so the
 //!   digest is a function of the revision.
 //! - **A refusal is remembered like a success.** A caller whose reply got lost must get the first answer, not
 //!   a second decision over rows that have moved on meanwhile.
@@ -21,19 +21,40 @@
 
 mod apply;
 mod changes;
+mod copy;
+mod fault;
+mod files;
+mod folder;
 mod history;
 mod image;
+mod media;
+mod memory;
 mod meta;
 mod record;
+mod recovery;
 mod requests;
 mod row;
+mod snapshot;
+mod store;
 mod transaction;
+mod transfer;
 mod view;
+mod writer;
+
+#[cfg(test)]
+mod tests;
 
 pub use changes::{Change, Changes};
+pub use fault::{Durability, Fault};
+pub use folder::Folder;
 pub use image::{Limits, State};
+pub use memory::MemoryDisk;
 pub use meta::{LogPosition, Meta};
 pub use record::Space;
+pub use recovery::Recovery;
 pub use row::{Key, Row, Value};
+pub use snapshot::SnapshotInfo;
+pub use store::{Disk, Entry, InstallError, Progress, Store};
 pub use transaction::Transaction;
+pub use transfer::{SnapshotReader, SnapshotWriter};
 pub use view::{AsOfError, View};

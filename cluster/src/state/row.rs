@@ -14,7 +14,7 @@ pub type Value = Arc<[u8]>;
 /// A row as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Revision of the command that wrote it: its ETag.
+    /// Revision of the command that wrote it: its `ETag`.
     pub revision: u64,
     /// What was written.
     pub value: Value,

@@ -1,0 +1,214 @@
+//! The handle to a running node: what the layers above may ask of the cluster.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::call::{self, CallHandler};
+use crate::core::Core;
+use crate::error::{Fatal, Unavailable};
+use crate::identity::{Identity, NodeId};
+use crate::machine::{Applied, Proposal};
+use crate::membership::{self, ChangeError};
+use crate::node::Node;
+use crate::raft::Member;
+use crate::state::View;
+use crate::status::{self, Status};
+
+/// A running node of a cluster. Clones are the same node.
+///
+/// All deadlines are instants of tokio's clock; nothing waits longer than its deadline.
+#[derive(Clone)]
+pub struct Cluster {
+    pub(crate) node: Arc<Node>,
+    pub(crate) peer_address: SocketAddr,
+}
+
+impl Cluster {
+    /// On the leader: has commands decided, in this order, and says what became of each. They are durable on a
+    /// majority by then, and this node shows them.
+    ///
+    /// # Errors
+    /// [`Unavailable::NotLeader`] on any other node. See [`Unavailable::is_outcome_unknown`] for the others.
+    pub async fn propose(
+        &self,
+        proposals: Vec<Proposal>,
+        deadline: Instant,
+    ) -> Result<Vec<Applied>, Unavailable> {
+        self.core().propose(proposals, deadline).await
+    }
+
+    /// The rows as they stand on this node now, which may be behind what others have acknowledged.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.core().store.view()
+    }
+
+    /// A view that shows at least everything that was acknowledged anywhere before this call: a linearizable
+    /// read, on any node.
+    ///
+    /// # Errors
+    /// When no leader with a majority could be asked in time.
+    pub async fn read_barrier(&self, deadline: Instant) -> Result<View, Unavailable> {
+        self.node.barrier.pass(deadline).await
+    }
+
+    /// A view that lacks nothing acknowledged longer than `max_age` ago. Passes a barrier when the last one was
+    /// longer ago, and fails when that fails: never an older view.
+    ///
+    /// # Errors
+    /// As [`Cluster::read_barrier`].
+    pub async fn bounded_view(&self, max_age: Duration, deadline: Instant) -> Result<View, Unavailable> {
+        if self.node.barrier.is_younger_than(max_age) {
+            return Ok(self.view());
+        }
+        self.read_barrier(deadline).await
+    }
+
+    /// A view that shows at least `revision`.
+    ///
+    /// # Errors
+    /// When this node does not get there in time.
+    pub async fn wait_revision(&self, revision: u64, deadline: Instant) -> Result<View, Unavailable> {
+        let mut progress = self.core().store.progress();
+        let reached = progress.wait_for(|now| now.revision >= revision);
+        match tokio::time::timeout_at(deadline, reached).await {
+            Ok(Ok(_)) => Ok(self.view()),
+            Ok(Err(_)) => Err(Unavailable::Stopping),
+            Err(_) => Err(Unavailable::Timeout { outcome_unknown: false }),
+        }
+    }
+
+    /// Tells the revision of this node's view whenever it rises.
+    #[must_use]
+    pub fn progress(&self) -> watch::Receiver<crate::state::Progress> {
+        self.core().store.progress()
+    }
+
+    /// Installs what answers the calls of other nodes and of this one. Only the first counts.
+    pub fn set_call_handler(&self, handler: Arc<dyn CallHandler>) {
+        if self.node.handler.set(handler).is_err() {
+            tracing::warn!("there is a call handler already; the second one is not used");
+        }
+    }
+
+    /// Has the leader answer `request`: on this node when it leads. Tries again until the deadline when nobody
+    /// leads or the leader changes, so the handler may see the same call twice.
+    ///
+    /// # Errors
+    /// What the leader's handler says, or that it could not be reached in time.
+    pub async fn call_leader(&self, request: Bytes, deadline: Instant) -> Result<Bytes, Unavailable> {
+        call::leader(self.core(), self.node.handler.get(), request, deadline).await
+    }
+
+    /// Has one node answer `request`, whether it leads or not. Not tried again.
+    ///
+    /// # Errors
+    /// What its handler says, or that it could not be reached in time.
+    pub async fn call_node(&self, node: NodeId, request: Bytes, deadline: Instant) -> Result<Bytes, Unavailable> {
+        if node != self.core().node() {
+            return call::remote(self.core(), node, false, request, deadline).await;
+        }
+        let answering = call::answer(self.core(), self.node.handler.get(), node, false, request);
+        let late = Unavailable::Timeout { outcome_unknown: true };
+        tokio::time::timeout_at(deadline, answering).await.unwrap_or(Err(late))
+    }
+
+    /// Which node this is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.core().identity
+    }
+
+    /// Where it listens for its peers.
+    #[must_use]
+    pub fn peer_address(&self) -> SocketAddr {
+        self.peer_address
+    }
+
+    /// Whether this node leads, as far as it knows.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.core().leads()
+    }
+
+    /// Who leads, as far as this node knows.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        self.core().leader()
+    }
+
+    /// What this node says of itself and its cluster.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        status::of(self.core(), self.node.is_recovered())
+    }
+
+    /// Whether it can serve: it has caught up since its start, knows a leader, and is not stopping.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.node.is_recovered()
+            && self.leader().is_some()
+            && !self.core().is_stopping()
+            && self.core().fatal.borrow().is_none()
+    }
+
+    /// Set once when this process can do nothing more for the cluster. It must then exit with a status that is
+    /// not zero; a restart recovers.
+    #[must_use]
+    pub fn fatal(&self) -> watch::Receiver<Option<Fatal>> {
+        self.core().fatal.subscribe()
+    }
+
+    /// On the leader: adds a node that gets the log and does not vote, or changes a member's addresses.
+    ///
+    /// # Errors
+    /// See [`ChangeError`].
+    pub async fn add_learner(&self, node: NodeId, member: Member) -> Result<(), ChangeError> {
+        membership::add_learner(self.core(), node, member).await
+    }
+
+    /// On the leader: makes a learner a voter.
+    ///
+    /// # Errors
+    /// See [`ChangeError`].
+    pub async fn promote(&self, node: NodeId) -> Result<(), ChangeError> {
+        membership::promote(self.core(), node).await
+    }
+
+    /// On the leader: takes a node out. Its id must not be used again. Nothing happens when it is not a member.
+    ///
+    /// # Errors
+    /// See [`ChangeError`].
+    pub async fn remove(&self, node: NodeId) -> Result<(), ChangeError> {
+        membership::remove(self.core(), node).await
+    }
+
+    /// On the leader: hands over to `to`, or to the voter that is furthest.
+    ///
+    /// # Errors
+    /// When there is no other voter, or nobody else leads by the deadline.
+    pub async fn transfer_leader(&self, to: Option<NodeId>, deadline: Instant) -> Result<(), Unavailable> {
+        membership::transfer(self.core(), to, deadline).await
+    }
+
+    /// Stops the node: a leader hands over first; then everything is synced. Takes at most 12 seconds. Nothing
+    /// is lost when the process is killed instead.
+    pub async fn shutdown(&self) {
+        self.node.stop().await;
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.node.core
+    }
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("identity", &self.core().identity).finish_non_exhaustive()
+    }
+}

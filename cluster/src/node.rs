@@ -1,0 +1,246 @@
+//! A running node, put together from its parts. The parts may be real or simulated.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{self, BoxFuture};
+use openraft::async_runtime::watch::WatchReceiver;
+use tokio::sync::watch;
+use tokio::time::{self, Instant};
+
+use crate::barrier::Barrier;
+use crate::call::{self, CallHandler};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::core::Core;
+use crate::error::{Fatal, StartError};
+use crate::folder::DataFolder;
+use crate::identity::{Identity, NodeId};
+use crate::log::LogDevice;
+use crate::membership;
+use crate::network::{Channel, Service, Transport};
+use crate::raft::log_store::LogStore;
+use crate::raft::machine_store::MachineStore;
+use crate::raft::network::Network;
+use crate::raft::service::RaftService;
+use crate::raft::{Member, Raft, convert, settings};
+use crate::state::Store;
+use crate::wire::{Request, Response};
+
+/// What a node stands on.
+pub(crate) struct Parts {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) log: Arc<dyn LogDevice>,
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+pub(crate) struct Node {
+    pub(crate) core: Arc<Core>,
+    pub(crate) barrier: Barrier,
+    pub(crate) handler: OnceLock<Arc<dyn CallHandler>>,
+    raft: Arc<RaftService>,
+    log: Arc<dyn LogDevice>,
+    is_recovered: Arc<AtomicBool>,
+    /// A real node's data folder, locked.
+    folder: OnceLock<DataFolder>,
+}
+
+impl Node {
+    /// Starts Raft on the parts. Nothing comes in before the transport is given this node as its service.
+    pub(crate) async fn start(
+        identity: Identity,
+        member: Member,
+        config: &Config,
+        parts: Parts,
+    ) -> Result<Arc<Self>, StartError> {
+        let settings = settings(config).map_err(StartError::Config)?;
+        let Parts { transport, log, store, clock } = parts;
+        let durability = store.durability();
+        let durable = Arc::new(move || durability.borrow().durable.map(|position| position.index));
+        let append_ttl = Duration::from_millis(config.timing.election_max_ms);
+        let network = Network::new(identity.node, Arc::clone(&transport), append_ttl);
+        let raft = Raft::new(
+            identity.node.0,
+            settings,
+            network,
+            LogStore::new(Arc::clone(&log), durable),
+            MachineStore::new(store.clone()),
+        );
+        let raft = raft.await.map_err(|error| StartError::Raft(error.to_string()))?;
+        let core = Arc::new(Core {
+            identity,
+            member,
+            timing: config.timing,
+            raft: raft.clone(),
+            store: store.clone(),
+            transport,
+            clock,
+            fatal: watch::Sender::new(None),
+            is_stopping: AtomicBool::new(false),
+        });
+        let node = Arc::new(Self {
+            barrier: Barrier::start(Arc::clone(&core)),
+            raft: RaftService::new(raft, store),
+            handler: OnceLock::new(),
+            log,
+            is_recovered: Arc::default(),
+            folder: OnceLock::new(),
+            core: Arc::clone(&core),
+        });
+        tokio::spawn(watch_raft(Arc::clone(&core)));
+        tokio::spawn(watch_disk(Arc::clone(&core)));
+        tokio::spawn(recover(core, Arc::clone(&node.is_recovered)));
+        Ok(node)
+    }
+
+    /// Keeps the folder's lock for as long as the node lives.
+    pub(crate) fn keep(&self, folder: DataFolder) {
+        self.folder.get_or_init(|| folder);
+    }
+
+    /// Remembers on the disk that the node has become a member.
+    pub(crate) fn mark_started(&self) -> Result<(), StartError> {
+        self.folder.get().map_or(Ok(()), |folder| Ok(folder.mark_started()?))
+    }
+
+    pub(crate) fn is_recovered(&self) -> bool {
+        self.is_recovered.load(Ordering::Acquire)
+    }
+
+    /// Hands over, stops, syncs and lets go of everything, within [`STOP`].
+    pub(crate) async fn stop(&self) {
+        let deadline = Instant::now() + STOP;
+        if self.core.leads() && !self.core.is_stopping() {
+            let handing_over = membership::transfer(&self.core, None, Instant::now() + HAND_OVER);
+            if let Err(error) = handing_over.await {
+                tracing::info!(%error, "stopping without a hand-over");
+            }
+        }
+        self.core.is_stopping.store(true, Ordering::Release);
+        let stopping = async {
+            if let Err(error) = self.core.raft.shutdown().await {
+                tracing::warn!(%error, "raft did not stop cleanly");
+            }
+            if let Err(fault) = self.core.store.flush().await {
+                tracing::warn!(%fault, "the state was not flushed; the log has it");
+            }
+            if let Err(error) = self.log.close().await {
+                tracing::warn!(%error, "the log did not close cleanly");
+            }
+        };
+        if time::timeout_at(deadline, stopping).await.is_err() {
+            tracing::warn!("stopping took too long; the log has what was acknowledged");
+        }
+        self.core.transport.close();
+    }
+
+    async fn respond(&self, from: NodeId, request: Request) -> Response {
+        match request {
+            Request::ReadIndex => Response::ReadIndex(self.read_index().await),
+            Request::Call { to_leader, request } => {
+                Response::Call(call::answer(&self.core, self.handler.get(), from, to_leader, request).await)
+            }
+            Request::Join { member, is_fresh } => {
+                Response::Join(membership::admit(&self.core, from, member, is_fresh).await)
+            }
+            raft @ (Request::Append { .. }
+            | Request::Vote(_)
+            | Request::PreVote(_)
+            | Request::Transfer { .. }
+            | Request::SnapshotPart { .. }
+            | Request::SnapshotEnd { .. }) => {
+                self.raft.answer(from, raft).await.unwrap_or_else(Response::Failed)
+            }
+        }
+    }
+
+    /// For a follower. Goes through the leader's own barrier, so that the questions of all nodes share rounds.
+    async fn read_index(&self) -> Result<crate::state::LogPosition, crate::error::Unavailable> {
+        if !self.core.leads() {
+            return Err(self.core.not_leader());
+        }
+        let patience = Duration::from_millis(self.core.timing.election_max_ms.saturating_mul(2));
+        let view = self.barrier.pass(Instant::now() + patience).await?;
+        view.applied().ok_or(crate::error::Unavailable::NoLeader)
+    }
+}
+
+/// What the transport holds. It does not keep the node alive.
+pub(crate) struct NodeService(pub(crate) std::sync::Weak<Node>);
+
+impl Service for NodeService {
+    fn answer(&self, from: NodeId, _channel: Channel, request: Bytes) -> BoxFuture<'static, Bytes> {
+        let node = self.0.upgrade();
+        Box::pin(async move {
+            let response = match (node, convert::decode::<Request>(&request)) {
+                (Some(node), Ok(request)) => node.respond(from, request).await,
+                (None, _) => Response::Failed("this node is stopping".to_owned()),
+                (_, Err(error)) => {
+                    tracing::warn!(%from, %error, "a request that cannot be read");
+                    Response::Failed(error.to_string())
+                }
+            };
+            // An answer that cannot be encoded is one that is not understood either.
+            convert::encode(&response).unwrap_or_default()
+        })
+    }
+}
+
+/// Raft stops by itself only when its storage failed or it has a bug.
+async fn watch_raft(core: Arc<Core>) {
+    let mut metrics = core.raft.metrics();
+    loop {
+        let running = metrics.borrow_watched().running_state.clone();
+        if let Err(error) = running {
+            return fail(&core, format!("raft has stopped: {error}"));
+        }
+        if metrics.changed().await.is_err() {
+            return fail(&core, "raft has stopped".to_owned());
+        }
+    }
+}
+
+async fn watch_disk(core: Arc<Core>) {
+    let mut durability = core.store.durability();
+    let fault = match durability.wait_for(|now| now.fault.is_some()).await {
+        Ok(now) => now.fault.clone(),
+        Err(_) => None,
+    };
+    if let Some(fault) = fault {
+        fail(&core, fault.to_string());
+        // It must neither lead nor acknowledge any more.
+        drop(core.raft.shutdown().await);
+    }
+}
+
+fn fail(core: &Core, reason: String) {
+    if core.is_stopping() {
+        return;
+    }
+    tracing::error!(reason, "this node must stop");
+    core.fatal.send_if_modified(|fatal| {
+        let is_first = fatal.is_none();
+        fatal.get_or_insert(Fatal { reason });
+        is_first
+    });
+}
+
+/// Until the cluster has confirmed what this node had before its start, its state may be older than what it
+/// has served then.
+async fn recover(core: Arc<Core>, is_recovered: Arc<AtomicBool>) {
+    let recovering = core.raft.wait_for_recovery(None);
+    let mut fatal = core.fatal.subscribe();
+    let failing = fatal.wait_for(Option::is_some);
+    if let future::Either::Left((Ok(_), _)) =
+        future::select(std::pin::pin!(recovering), std::pin::pin!(failing)).await
+    {
+        is_recovered.store(true, Ordering::Release);
+    }
+}
+
+/// All of a stop.
+const STOP: Duration = Duration::from_secs(10);
+const HAND_OVER: Duration = Duration::from_secs(2);

@@ -1,0 +1,226 @@
+//! openraft's requests to other nodes, over our [`Transport`].
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::future::{self, Either};
+use openraft::OptionalSend;
+use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
+};
+use openraft::type_config::alias::SnapshotOf;
+
+use super::convert::{self, log_id, position, vote, vote_record};
+use super::machine_store::SnapshotData;
+use super::{Member, SNAPSHOT_STEP, Types};
+use crate::identity::NodeId;
+use crate::network::{Channel, Peer, Transport, TransportError};
+use crate::wire::{AppendAnswer, Candidacy, Request, Response};
+
+/// Makes openraft's connections.
+pub(crate) struct Network {
+    node: NodeId,
+    transport: Arc<dyn Transport>,
+    /// The least time for an answer to entries: the follower syncs its disk meanwhile.
+    append_ttl: Duration,
+}
+
+/// openraft's connection to one node, for one purpose.
+pub(crate) struct Connection {
+    node: NodeId,
+    peer: Peer,
+    target: u64,
+    transport: Arc<dyn Transport>,
+    append_ttl: Duration,
+}
+
+impl Network {
+    pub(crate) fn new(node: NodeId, transport: Arc<dyn Transport>, append_ttl: Duration) -> Self {
+        Self { node, transport, append_ttl }
+    }
+}
+
+impl RaftNetworkFactory<Types> for Network {
+    type Network = Connection;
+
+    async fn new_client(&mut self, target: u64, member: &Member) -> Connection {
+        Connection {
+            node: self.node,
+            peer: Peer { node: Some(NodeId(target)), addr: member.peer_addr.clone() },
+            target,
+            transport: Arc::clone(&self.transport),
+            append_ttl: self.append_ttl,
+        }
+    }
+}
+
+type RpcResult<T> = Result<T, RPCError<Types>>;
+
+impl Connection {
+    async fn ask(&self, channel: Channel, request: &Request, kind: RPCTypes, ttl: Duration) -> RpcResult<Response> {
+        let bytes = convert::encode(request).map_err(|error| unreachable(&error.to_string()))?;
+        match self.transport.call(self.peer.clone(), channel, bytes, ttl).await {
+            Ok(answer) => match convert::decode(&answer) {
+                Ok(Response::Failed(reason)) => Err(unreachable(&reason)),
+                Ok(response) => Ok(response),
+                Err(error) => Err(unreachable(&error.to_string())),
+            },
+            Err(TransportError::TimedOut { within, .. }) => Err(RPCError::Timeout(Timeout {
+                action: kind,
+                id: self.node.0,
+                target: self.target,
+                timeout: within,
+            })),
+            Err(error @ (TransportError::NotSent { .. } | TransportError::NoAnswer { .. })) => {
+                Err(unreachable(&error.to_string()))
+            }
+        }
+    }
+
+    async fn ask_vote(&self, request: Request, option: &RPCOption) -> RpcResult<VoteResponse<Types>> {
+        match self.ask(Channel::Beat, &request, RPCTypes::Vote, option.soft_ttl()).await? {
+            Response::Vote { vote: answer, is_granted, last } => {
+                Ok(VoteResponse::new(vote(answer), last.map(log_id), is_granted))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn send_snapshot(
+        &self,
+        leader: &openraft::type_config::alias::VoteOf<Types>,
+        snapshot: SnapshotOf<Types, SnapshotData>,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let SnapshotData::Sent(mut reader) = snapshot.snapshot else {
+            return Err(unreachable("there is no snapshot to read").into());
+        };
+        let session = NEXT_SESSION.fetch_add(1, Ordering::Relaxed);
+        let mut offset = 0;
+        loop {
+            let part = reader.next(SNAPSHOT_PART_BYTES).map_err(|error| unreachable(&error.to_string()))?;
+            let Some(bytes) = part else { break };
+            let length = bytes.len() as u64;
+            let part = Request::SnapshotPart { session, offset, bytes };
+            offset += length;
+            match self.ask(Channel::Snapshot, &part, RPCTypes::InstallSnapshot, SNAPSHOT_STEP).await? {
+                Response::SnapshotPart { next } if next == offset => {}
+                other => return Err(unexpected(&other).into()),
+            }
+        }
+        let end = Request::SnapshotEnd {
+            session,
+            length: offset,
+            vote: vote_record(leader),
+            last: snapshot.meta.last_log_id.map(position),
+            membership: convert::encode_membership(&snapshot.meta.last_membership)
+                .map_err(|error| unreachable(&error.to_string()))?,
+        };
+        match self.ask(Channel::Snapshot, &end, RPCTypes::InstallSnapshot, SNAPSHOT_INSTALL).await? {
+            Response::Snapshot { vote: answer } => Ok(SnapshotResponse::new(vote(answer))),
+            other => Err(unexpected(&other).into()),
+        }
+    }
+}
+
+impl RaftNetworkV2<Types> for Connection {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<Types>,
+        option: RPCOption,
+    ) -> RpcResult<AppendEntriesResponse<Types>> {
+        let (channel, ttl) = if rpc.entries.is_empty() {
+            (Channel::Beat, option.soft_ttl())
+        } else {
+            (Channel::Log, option.soft_ttl().max(self.append_ttl))
+        };
+        let entries = rpc.entries.iter().map(|entry| {
+            let entry = convert::encode_entry(entry).map_err(|error| unreachable(&error.to_string()))?;
+            Ok((entry.position, entry.payload))
+        });
+        let request = Request::Append {
+            vote: vote_record(&rpc.vote),
+            prev: rpc.prev_log_id.map(position),
+            entries: entries.collect::<RpcResult<_>>()?,
+            committed: rpc.leader_commit.map(position),
+        };
+        match self.ask(channel, &request, RPCTypes::AppendEntries, ttl).await? {
+            Response::Append(answer) => Ok(match answer {
+                AppendAnswer::Success => AppendEntriesResponse::Success,
+                AppendAnswer::Partial(upto) => AppendEntriesResponse::PartialSuccess(upto.map(log_id)),
+                AppendAnswer::Conflict => AppendEntriesResponse::Conflict,
+                AppendAnswer::HigherVote(higher) => AppendEntriesResponse::HigherVote(vote(higher)),
+            }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn vote(&mut self, rpc: VoteRequest<Types>, option: RPCOption) -> RpcResult<VoteResponse<Types>> {
+        self.ask_vote(Request::Vote(candidacy(&rpc)), &option).await
+    }
+
+    async fn pre_vote(&mut self, rpc: VoteRequest<Types>, option: RPCOption) -> RpcResult<VoteResponse<Types>> {
+        self.ask_vote(Request::PreVote(candidacy(&rpc)), &option).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        leader: openraft::type_config::alias::VoteOf<Types>,
+        snapshot: SnapshotOf<Types, SnapshotData>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let sending = std::pin::pin!(self.send_snapshot(&leader, snapshot));
+        match future::select(sending, std::pin::pin!(cancel)).await {
+            Either::Left((sent, _)) => sent,
+            Either::Right((closed, _)) => Err(StreamingError::Closed(closed)),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        rpc: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> RpcResult<TransferLeaderResponse<Types>> {
+        let request = Request::Transfer {
+            from: vote_record(rpc.from_leader()),
+            to: NodeId(*rpc.to_node_id()),
+            last: rpc.last_log_id().copied().map(position),
+        };
+        match self.ask(Channel::Beat, &request, RPCTypes::TransferLeader, option.soft_ttl()).await? {
+            Response::Transfer(None) => Ok(Ok(())),
+            // openraft logs the reason and does nothing else; its own type for it cannot be made outside.
+            Response::Transfer(Some(refusal)) => Err(unreachable(&refusal)),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+fn candidacy(rpc: &VoteRequest<Types>) -> Candidacy {
+    Candidacy {
+        vote: vote_record(&rpc.vote),
+        last: rpc.last_log_id.map(position),
+        is_transfer: rpc.leadership_transfer,
+    }
+}
+
+fn unreachable(reason: &str) -> RPCError<Types> {
+    RPCError::Unreachable(Unreachable::from_string(reason))
+}
+
+fn unexpected(response: &Response) -> RPCError<Types> {
+    tracing::warn!(?response, "an answer of the wrong kind");
+    unreachable("an answer of the wrong kind")
+}
+
+/// Numbers the snapshots that this process sends, so that parts of two are never mixed.
+static NEXT_SESSION: AtomicU64 = AtomicU64::new(1);
+const SNAPSHOT_PART_BYTES: usize = 256 << 10;
+/// Checking and storing a whole snapshot at the other end.
+const SNAPSHOT_INSTALL: Duration = Duration::from_mins(2);

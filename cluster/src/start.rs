@@ -1,0 +1,145 @@
+//! Starting a node on its data folder.
+//!
+//! # Why
+//!
+//! A folder that says it has been started and holds no log has lost its votes; one that holds state and no log
+//! likewise. Such a node must not come back as if it were new ([`StartError::Lost`]), whatever an operator
+//! hopes: it could help elect a leader that misses acknowledged entries.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::error::StartError;
+use crate::folder::DataFolder;
+use crate::handle::Cluster;
+use crate::log::disk::DiskLog;
+use crate::log::{LogDevice, LogState};
+use crate::machine::Machine;
+use crate::membership;
+use crate::network::server::TlsTransport;
+use crate::network::tls::Tls;
+use crate::node::{Node, NodeService, Parts};
+use crate::raft::Member;
+use crate::state::{Disk, Folder, Recovery, Store};
+
+impl Cluster {
+    /// Starts the node that `config.data` belongs to.
+    ///
+    /// The first start of an empty folder founds a one-node cluster, with its own certificate authority. With
+    /// `config.join`, the folder must have been prepared with a certificate of the cluster to join
+    /// ([`DataFolder::prepare`]); the call then returns once the node is a voter.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(
+        config: Config,
+        machine: Arc<dyn Machine>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let opened = {
+            let (config, clock) = (config.clone(), Arc::clone(&clock));
+            tokio::task::spawn_blocking(move || Opened::open(&config, machine, &*clock)).await
+        };
+        let Opened { folder, log, store, recovery } =
+            opened.map_err(|error| StartError::State(error.to_string()))??;
+        let identity = folder.identity();
+        let log: Arc<dyn LogDevice> = Arc::new(log);
+        let held = log.state().await.map_err(|error| StartError::Raft(error.to_string()))?;
+        let is_new = is_new(&folder, &held, &recovery)?;
+
+        let tls = Tls::new(identity, folder.certificate()).map_err(StartError::Tls)?;
+        let listening = |source| StartError::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(listening)?;
+        let peer_address = listener.local_addr().map_err(listening)?;
+        let member = Member {
+            peer_addr: config.peer_addr.clone().unwrap_or_else(|| peer_address.to_string()),
+            api_url: config.api_url.clone(),
+        };
+        let transport = Arc::new(TlsTransport::new(tls.clone()));
+        let parts = Parts { transport: transport.clone(), log, store, clock };
+        let node = Node::start(identity, member, &config, parts).await?;
+        transport.listen(listener, tls, Arc::new(NodeService(Arc::downgrade(&node))));
+        node.keep(folder);
+        let cluster = Self { node, peer_address };
+        let settled = cluster.settle(&config, is_new).await;
+        if let Err(error) = settled {
+            cluster.shutdown().await;
+            return Err(error);
+        }
+        cluster.node.mark_started()?;
+        Ok(cluster)
+    }
+
+    /// Sees to it that the node is a member, and that the others know its addresses.
+    async fn settle(&self, config: &Config, is_new: bool) -> Result<(), StartError> {
+        if is_new && config.join.is_empty() {
+            return membership::found(self.core()).await;
+        }
+        if membership::is_settled(self.core()) {
+            return Ok(());
+        }
+        if !config.join.is_empty() && !self.core().knows_itself() {
+            return membership::join(self.core(), &config.join, Instant::now() + JOIN).await;
+        }
+        // A member with new addresses: it can serve while the others get to know.
+        let node = Arc::clone(&self.node);
+        let peers = config.join.clone();
+        tokio::spawn(async move {
+            if let Err(error) = membership::join(&node.core, &peers, Instant::now() + JOIN).await {
+                tracing::warn!(%error, "the other members do not know this node's new addresses yet");
+            }
+        });
+        Ok(())
+    }
+}
+
+struct Opened {
+    folder: DataFolder,
+    log: DiskLog,
+    store: Store,
+    recovery: Recovery,
+}
+
+impl Opened {
+    fn open(config: &Config, machine: Arc<dyn Machine>, clock: &dyn Clock) -> Result<Self, StartError> {
+        if DataFolder::owner(&config.data)?.is_none() && config.join.is_empty() {
+            DataFolder::found(&config.data, clock.now())?;
+        }
+        let folder = DataFolder::open(&config.data)?;
+        let log = DiskLog::open(&folder.log())?;
+        let disk = Disk::Folder(Folder::new(folder.state()));
+        let (store, recovery) =
+            Store::open(&disk, machine, config.limits).map_err(|fault| StartError::State(fault.to_string()))?;
+        Ok(Self { folder, log, store, recovery })
+    }
+}
+
+/// Whether the node has never run, or an error when it has and lost what it must not lose.
+fn is_new(folder: &DataFolder, held: &LogState, recovery: &Recovery) -> Result<bool, StartError> {
+    let lost = Err(StartError::Lost { node: folder.identity().node });
+    let has_log = held.vote.is_some() || held.last.is_some();
+    match recovery {
+        Recovery::Empty if !has_log => {
+            if folder.was_started() {
+                return lost;
+            }
+            return Ok(true);
+        }
+        // All of the log is there: it makes the state again.
+        Recovery::Empty | Recovery::Lost { .. } if has_log && held.purged.is_none() => {}
+        Recovery::Clean | Recovery::RebuiltFromSnapshot { .. } if has_log => {}
+        Recovery::Empty | Recovery::Lost { .. } | Recovery::Clean | Recovery::RebuiltFromSnapshot { .. } => {
+            return lost;
+        }
+    }
+    tracing::info!(?recovery, "opened the state");
+    Ok(false)
+}
+
+/// A snapshot of any sensible size arrives in this time.
+const JOIN: Duration = Duration::from_mins(10);

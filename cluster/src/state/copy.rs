@@ -1,0 +1,203 @@
+//! The durable copy in sled: how records lie there, and when they count as durable.
+//!
+//! ```text
+//! 0, 0, "meta"                -> length u32, beginning of the meta
+//! space, 0, key               -> length u32, beginning of the value
+//! space, 1, hash of the key   -> length u32, beginning of (key length u32, key, value): keys over 512 bytes
+//! 240, one of the above, u32  -> the piece of that number, from 1
+//! ```
+//!
+//! # Why
+//!
+//! - sled 0.34 puts what is longer than a few kB into files that it never syncs, so long values are split.
+//! - Its `flush` orders writes to the file and does not sync it, so each batch ends in a sync by a descriptor
+//!   of our own, before the next batch begins.
+//! - It does not notice rot, and panics on some: everything read is checked against the digest by the caller,
+//!   and every call runs where a panic is caught.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use sled::{Batch, Db};
+
+use crate::machine::Machine;
+
+use super::changes::{Change, Changes};
+use super::fault::Damage;
+use super::image::{Limits, Loader, State};
+use super::meta::Meta;
+use super::record::{Record, Space, seal};
+
+/// An open copy. All calls block.
+pub(super) struct SledCopy {
+    db: Db,
+    // Our own descriptor of sled's data file.
+    file: File,
+    meta_bytes: usize,
+}
+
+impl SledCopy {
+    pub(super) fn open(path: &Path, cache_bytes: u64) -> io::Result<Self> {
+        // No background flushes: a sync belongs to a batch, and one that fails must be seen.
+        let config = sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None);
+        let db = config.open()?;
+        let file = File::options().read(true).write(true).open(path.join("db"))?;
+        Ok(Self { db, file, meta_bytes: 0 })
+    }
+
+    /// Writes a whole state into an empty copy. Not durable before [`SledCopy::sync_all`].
+    pub(super) fn fill(&mut self, state: &State) -> io::Result<()> {
+        const RECORDS_PER_BATCH: usize = 2_000;
+        let mut batch = Batch::default();
+        for (number, record) in state.records().enumerate() {
+            put(&mut batch, record.space.number(), &record.key, Some(&record.value), 0)?;
+            if number % RECORDS_PER_BATCH == RECORDS_PER_BATCH - 1 {
+                self.db.apply_batch(std::mem::take(&mut batch))?;
+            }
+        }
+        self.put_meta(&mut batch, state.meta())?;
+        self.db.apply_batch(batch)?;
+        self.db.flush()?;
+        Ok(())
+    }
+
+    /// Writes changes and their meta, all or nothing, and returns once they are durable.
+    pub(super) fn write(&mut self, changes: &Changes) -> io::Result<()> {
+        let mut batch = Batch::default();
+        for (space, key, Change { now, was_bytes }) in changes.iter() {
+            put(&mut batch, space.number(), key, now.as_deref(), *was_bytes)?;
+        }
+        self.put_meta(&mut batch, changes.meta())?;
+        self.db.apply_batch(batch)?;
+        self.db.flush()?;
+        self.file.sync_data()
+    }
+
+    /// Syncs everything that a new copy consists of.
+    pub(super) fn sync_all(&self, path: &Path) -> io::Result<()> {
+        self.file.sync_all()?;
+        File::open(path.join("conf"))?.sync_all()?;
+        File::open(path)?.sync_all()
+    }
+
+    /// Reads everything back.
+    pub(super) fn read(&mut self, machine: &dyn Machine, limits: Limits) -> Result<State, Damage> {
+        let sled = |error: sled::Error| Damage::new(error.to_string());
+        let meta_key = head_key(META, META_KEY);
+        let meta = self.db.get(&meta_key).map_err(sled)?.ok_or_else(|| Damage::new("it has no meta"))?;
+        let meta = self.join(&meta_key, &meta)?;
+        self.meta_bytes = meta.len();
+        let meta = Meta::decode(&meta).ok_or_else(|| Damage::new("meta"))?;
+        let mut loader = Loader::new(machine, limits);
+        for head in self.db.range([META + 1]..[PIECE]) {
+            let (name, head) = head.map_err(sled)?;
+            let value = self.join(&name, &head)?;
+            let record = record(&name, value).ok_or_else(|| Damage::new("record"))?;
+            loader.add(record).ok_or_else(|| Damage::new("record"))?;
+        }
+        loader.finish(meta).ok_or_else(|| Damage::new("digest"))
+    }
+
+    /// Puts the pieces of a value together.
+    fn join(&self, name: &[u8], head: &[u8]) -> Result<Vec<u8>, Damage> {
+        let (length, start) = head.split_first_chunk::<4>().ok_or_else(|| Damage::new("value"))?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let mut value = start.to_vec();
+        let mut number = 1;
+        while value.len() < length {
+            let piece =
+                self.db.get(piece_key(name, number)).map_err(|error| Damage::new(error.to_string()))?;
+            let piece = piece.filter(|it| !it.is_empty()).ok_or_else(|| Damage::new("a piece is missing"))?;
+            value.extend_from_slice(&piece);
+            number += 1;
+        }
+        if value.len() == length { Ok(value) } else { Err(Damage::new("length of a value")) }
+    }
+
+    fn put_meta(&mut self, batch: &mut Batch, meta: &Meta) -> io::Result<()> {
+        let meta = meta.encode().ok_or_else(|| io::Error::other("meta cannot be encoded"))?;
+        let was_bytes = std::mem::replace(&mut self.meta_bytes, meta.len());
+        put(batch, META, META_KEY, Some(&meta), was_bytes)
+    }
+}
+
+#[cfg(test)]
+impl SledCopy {
+    pub(super) fn names(&self) -> Vec<Vec<u8>> {
+        self.db.iter().keys().map(|name| name.unwrap().to_vec()).collect()
+    }
+
+    pub(super) fn longest_value(&self) -> usize {
+        self.db.iter().values().map(|value| value.unwrap().len()).max().unwrap()
+    }
+}
+
+/// Adds a record to the batch, or its deletion.
+fn put(batch: &mut Batch, space: u8, key: &[u8], now: Option<&[u8]>, was_bytes: usize) -> io::Result<()> {
+    let name = head_key(space, key);
+    let inner_key = if key.len() > MAX_KEY_BYTES { [&length(key.len())?[..], key].concat() } else { vec![] };
+    let pieces_before = pieces(inner_key.len() + was_bytes);
+    let mut pieces_now = 0;
+    if let Some(value) = now {
+        let stored = [&inner_key, value].concat();
+        let (start, rest) = stored.split_at(stored.len().min(PIECE_BYTES));
+        batch.insert(&name[..], [&length(stored.len())?[..], start].concat());
+        for piece in rest.chunks(PIECE_BYTES) {
+            pieces_now += 1;
+            batch.insert(piece_key(&name, pieces_now), piece);
+        }
+    } else {
+        batch.remove(&name[..]);
+    }
+    for number in pieces_now + 1..=pieces_before {
+        batch.remove(piece_key(&name, number));
+    }
+    Ok(())
+}
+
+/// The record that lies under `name`.
+fn record(name: &[u8], stored: Vec<u8>) -> Option<Record> {
+    let (&[space, form], key) = name.split_first_chunk::<2>()?;
+    let space = Space::from_number(space)?;
+    match form {
+        SHORT_KEY => Some(Record { space, key: key.into(), value: stored }),
+        LONG_KEY => {
+            let (length, rest) = stored.split_first_chunk::<4>()?;
+            let (key, value) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            Some(Record { space, key: key.into(), value: value.to_vec() })
+        }
+        _ => None,
+    }
+}
+
+fn head_key(space: u8, key: &[u8]) -> Vec<u8> {
+    if key.len() > MAX_KEY_BYTES {
+        [&[space, LONG_KEY][..], &seal(key).to_be_bytes()].concat()
+    } else {
+        [&[space, SHORT_KEY][..], key].concat()
+    }
+}
+
+fn piece_key(name: &[u8], number: u32) -> Vec<u8> {
+    [&[PIECE][..], name, &number.to_be_bytes()].concat()
+}
+
+/// How many pieces a value of this length has beside its beginning.
+fn pieces(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(PIECE_BYTES).saturating_sub(1)).unwrap_or(u32::MAX)
+}
+
+fn length(bytes: usize) -> io::Result<[u8; 4]> {
+    let length = u32::try_from(bytes).map_err(|_| io::Error::other("a record is longer than 4 GiB"))?;
+    Ok(length.to_le_bytes())
+}
+
+const META: u8 = 0;
+const META_KEY: &[u8] = b"meta";
+const PIECE: u8 = 240;
+const SHORT_KEY: u8 = 0;
+const LONG_KEY: u8 = 1;
+const MAX_KEY_BYTES: usize = 512;
+/// With its length in front a beginning stays under 2 kB.
+const PIECE_BYTES: usize = 2_000;

@@ -1,0 +1,92 @@
+//! Data folders and certificates: whose a folder is, and who else may use it.
+
+use std::fs;
+
+use conclave_cluster::folder::{DataFolder, FolderError};
+use conclave_cluster::pki::{Authority, NodeCertificate};
+use conclave_cluster::{LogTime, NodeId};
+
+const NOW: LogTime = LogTime(1_760_000_000_000);
+
+#[test]
+fn a_second_user_of_a_folder_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let identity = DataFolder::found(folder.path(), NOW).unwrap();
+    let first = DataFolder::open(folder.path()).unwrap();
+    assert_eq!(first.identity(), identity);
+    assert!(matches!(DataFolder::open(folder.path()), Err(FolderError::InUse(_))));
+    drop(first);
+    DataFolder::open(folder.path()).unwrap();
+}
+
+#[test]
+fn a_folder_is_prepared_for_one_node_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::create(NOW).unwrap();
+    DataFolder::prepare(folder.path(), &authority, NodeId(2), NOW).unwrap();
+    DataFolder::prepare(folder.path(), &authority, NodeId(2), NOW).unwrap();
+    let other = DataFolder::prepare(folder.path(), &authority, NodeId(3), NOW);
+    assert!(matches!(other, Err(FolderError::Taken { .. })), "{other:?}");
+    let found = DataFolder::found(folder.path(), NOW);
+    assert!(matches!(found, Err(FolderError::Taken { .. })), "{found:?}");
+}
+
+#[test]
+fn a_certificate_of_another_node_or_cluster_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::create(NOW).unwrap();
+    DataFolder::prepare(folder.path(), &authority, NodeId(2), NOW).unwrap();
+    for wrong in [authority.issue(NodeId(3), NOW), Authority::create(NOW).unwrap().issue(NodeId(2), NOW)] {
+        wrong.unwrap().save(folder.path()).unwrap();
+        let opened = DataFolder::open(folder.path());
+        assert!(matches!(opened, Err(FolderError::ForeignCertificate { .. })), "{opened:?}");
+    }
+    authority.issue(NodeId(2), NOW).unwrap().save(folder.path()).unwrap();
+    DataFolder::open(folder.path()).unwrap();
+}
+
+#[test]
+fn a_damaged_or_newer_identity_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    DataFolder::found(folder.path(), NOW).unwrap();
+    let file = folder.path().join(DataFolder::IDENTITY_FILE);
+    let text = fs::read_to_string(&file).unwrap();
+
+    fs::write(&file, text.replace("format = 1", "format = 2\nnews = true")).unwrap();
+    let newer = DataFolder::open(folder.path());
+    assert!(matches!(newer, Err(FolderError::NewerFormat { found: 2, .. })), "{newer:?}");
+
+    for damaged in ["", "format = 1", "\u{0}\u{0}", &text.replace("cluster", "claster")] {
+        fs::write(&file, damaged).unwrap();
+        let opened = DataFolder::open(folder.path());
+        assert!(matches!(opened, Err(FolderError::BadIdentity { .. })), "{damaged:?}: {opened:?}");
+    }
+
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(folder.path().join("log")).unwrap();
+    assert!(matches!(DataFolder::open(folder.path()), Err(FolderError::NoIdentity(_))));
+    assert!(matches!(DataFolder::found(folder.path(), NOW), Err(FolderError::NoIdentity(_))));
+}
+
+#[cfg(unix)]
+#[test]
+fn keys_are_for_the_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    DataFolder::found(folder.path(), NOW).unwrap();
+    for key in [Authority::KEY_FILE, NodeCertificate::KEY_FILE] {
+        let mode = fs::metadata(folder.path().join(key)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{key}");
+    }
+}
+
+#[test]
+fn an_authority_issues_after_being_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let identity = DataFolder::found(folder.path(), NOW).unwrap();
+    let authority = Authority::load(folder.path(), identity.cluster).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    DataFolder::prepare(other.path(), &authority, NodeId(2), NOW).unwrap();
+    assert_eq!(DataFolder::open(other.path()).unwrap().identity().cluster, identity.cluster);
+    assert!(!format!("{:?}", DataFolder::open(other.path()).unwrap()).contains("PRIVATE"));
+}

@@ -1,0 +1,263 @@
+//! `/iam/v1`: the root-and-IAM-user engine of seed 001 (contract part 5).
+//!
+//! # Why it answers as it does
+//! What the seed leaves open follows the contract's proposals: `users` in every KRN, both `status` and
+//! `isDeleted`, account ids of digits, the header before `rootToken`, 404 for what is of another account.
+//! A deleted user is 404; its e-mail address is free again. The first letter of the verbs may be small.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
+use warp::reply::Response;
+
+use super::call::{Call, bad_id};
+use super::reply::{self, time};
+use super::{Answer, Api, any, route};
+use crate::app::accounts::Person;
+use crate::app::sign_in::{RefreshStyle, Who};
+use crate::app::tokens::Tokens;
+use crate::app::{Caller, Done, Failure};
+use crate::auth::password::Password;
+use crate::domain::user::{User, UserChanges, UserStatus};
+use crate::domain::{AccountId, Action, Email, Label, Principal, Rejection, Stored, UserId, user};
+use crate::http::problem::Problem;
+use crate::replica::Freshness;
+use crate::secret::Secret;
+
+/// All routes below `/iam`.
+pub fn routes(api: &Api) -> BoxedFilter<(Response,)> {
+    let verb = |capital: &'static str, small: &'static str| {
+        warp::path("iam")
+            .and(warp::path("v1"))
+            .and(warp::path(capital).or(warp::path(small)).unify())
+            .and(warp::path::end())
+    };
+    any(vec![
+        route!(api, post "POST /iam/v1/SignUpAsRootUser", verb("SignUpAsRootUser", "signUpAsRootUser"), sign_up_root),
+        route!(api, post "POST /iam/v1/SignInAsRootUser", verb("SignInAsRootUser", "signInAsRootUser"), sign_in_root),
+        route!(api, post "POST /iam/v1/SignUpAsIAMUser", verb("SignUpAsIAMUser", "signUpAsIAMUser"), sign_up_iam),
+        route!(api, post "POST /iam/v1/SignInAsIAMUser", verb("SignInAsIAMUser", "signInAsIAMUser"), sign_in_iam),
+        route!(api, get "GET /iam/v1/users/{userId}", warp::path!("iam" / "v1" / "users" / Segment), get_user, id),
+        route!(api, put "PUT /iam/v1/users/{userId}", warp::path!("iam" / "v1" / "users" / Segment), put_user, id),
+        route!(api, delete "DELETE /iam/v1/users/{userId}", warp::path!("iam" / "v1" / "users" / Segment), delete_user, id),
+    ])
+}
+use crate::http::path::Segment;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct NewRoot {
+    email: String,
+    password: Secret<String>,
+    first_name: Option<String>,
+    last_name: Option<String>,
+}
+
+async fn sign_up_root(api: &Api, call: &Call) -> Answer {
+    let body: NewRoot = call.json()?;
+    let person = person(&body.email, body.password, body.first_name, body.last_name)?;
+    let (account, id, done) = api.app.sign_up(person, &call.request("", "")?).await?;
+    record(StatusCode::CREATED, &done, account, id)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RootCredentials {
+    email: String,
+    password: Secret<String>,
+}
+
+async fn sign_in_root(api: &Api, call: &Call) -> Answer {
+    let body: RootCredentials = call.json()?;
+    let password = Password::parse(body.password).map_err(Failure::from)?;
+    let email = Email::parse(&body.email).map_err(|_| Rejection::BadCredentials)?;
+    signed_in(api.app.sign_in(&Who::Root(email), password, RefreshStyle::Rotating, &call.request("", "")?).await)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct NewIamUser {
+    account_id: String,
+    email: String,
+    password: Secret<String>,
+    first_name: Option<String>,
+    last_name: Option<String>,
+    root_token: Option<Secret<String>>,
+}
+
+async fn sign_up_iam(api: &Api, call: &Call) -> Answer {
+    let body: NewIamUser = call.json()?;
+    let person = person(&body.email, body.password, body.first_name, body.last_name)?;
+    let in_body = body.root_token.as_ref().map(|token| token.expose().as_str());
+    let token = match call.bearer_if_any()? {
+        Some(token) => token,
+        None => in_body.map_or_else(|| call.bearer(), Ok)?,
+    };
+    let caller = api.known(call, token).await?;
+    if !caller.is_root() || AccountId::parse(&body.account_id)? != caller.account() {
+        return Err(Problem::forbidden("not_root", "This takes the token of the account's root user."));
+    }
+    let request = call.request(caller.account().as_str(), &caller.principal().to_string())?;
+    let (id, done) = api.app.create_user(&caller, person, Vec::new(), &request).await?;
+    record(StatusCode::CREATED, &done, caller.account(), id)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct IamCredentials {
+    account_id: String,
+    email: String,
+    password: Secret<String>,
+}
+
+async fn sign_in_iam(api: &Api, call: &Call) -> Answer {
+    let body: IamCredentials = call.json()?;
+    let password = Password::parse(body.password).map_err(Failure::from)?;
+    let Ok(account) = AccountId::parse(&body.account_id) else {
+        // As much work as for an account that exists: no answer tells which do.
+        api.app.hasher.verify_unknown(password).await.map_err(Failure::from)?;
+        return Err(Rejection::BadCredentials.into());
+    };
+    let who = Who::NotRoot(account, body.email);
+    signed_in(api.app.sign_in(&who, password, RefreshStyle::Rotating, &call.request("", "")?).await)
+}
+
+async fn get_user(api: &Api, call: &Call, id: &str) -> Answer {
+    let token = call.bearer()?;
+    let view = api.app.view(call.freshness()?, call.context.deadline).await?;
+    // The rights of the present, also for a look into the past.
+    let now = match call.freshness()? {
+        Freshness::AsOf(_) => api.app.view(Freshness::Linearizable, call.context.deadline).await?,
+        Freshness::Linearizable | Freshness::Bounded(_) | Freshness::AtLeast(_) => view.clone(),
+    };
+    let caller = api.app.authenticate(&now, token)?;
+    let id = reachable(&caller, id)?;
+    let found = user::find(&view, caller.account(), id)?;
+    let stored = found.filter(|row| row.value.status != UserStatus::Deleted).ok_or_else(bad_id)?;
+    let body = UserRecord::new(caller.account(), &stored.value);
+    Ok(reply::tagged(view.revision(), stored.revision, StatusCode::OK, &body))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Changes {
+    first_name: Option<String>,
+    last_name: Option<String>,
+    email: Option<String>,
+    password: Option<Secret<String>>,
+}
+
+async fn put_user(api: &Api, call: &Call, id: &str) -> Answer {
+    let body: Changes = call.json()?;
+    let password = body.password.map(Password::parse).transpose().map_err(Failure::from)?;
+    let changes = UserChanges {
+        name: None,
+        email: body.email.as_deref().map(Email::parse).transpose()?,
+        first_name: body.first_name.as_deref().map(Label::parse).transpose()?,
+        last_name: body.last_name.as_deref().map(Label::parse).transpose()?,
+    };
+    let caller = api.known(call, call.bearer()?).await?;
+    let id = reachable(&caller, id)?;
+    let request = call.request(caller.account().as_str(), &caller.principal().to_string())?;
+    let expect = super::signed::expected(call, Some(crate::domain::Resource::User(id)))?;
+    let done = api.app.update_user(&caller, id, changes, password, expect, &request).await?;
+    record(StatusCode::OK, &done, caller.account(), id)
+}
+
+async fn delete_user(api: &Api, call: &Call, id: &str) -> Answer {
+    let caller = api.known(call, call.bearer()?).await?;
+    let id = reachable(&caller, id)?;
+    if !caller.is_root() {
+        return Err(Problem::forbidden("not_root", "Only the account's root user deletes users."));
+    }
+    let request = call.request(caller.account().as_str(), &caller.principal().to_string())?;
+    let about = Some(crate::domain::Resource::User(id));
+    let order = super::signed::order(call, &caller, &request, about, Action::DeleteUser { user: id })?;
+    let done = api.app.execute(&order, &request).await?;
+    Ok(reply::at(done.revision, StatusCode::OK, &json!({"message": "User deactivated"})))
+}
+
+/// The user that a path names by uuid or KRN, if the caller may know of it: the root user of everybody in
+/// its account, others of themselves. Anything else is not found.
+fn reachable(caller: &Caller, text: &str) -> Result<UserId, Problem> {
+    let id = match text.strip_prefix("krn:") {
+        None => text.parse().ok(),
+        Some(krn) => match krn.split(':').collect::<Vec<_>>().as_slice() {
+            ["iam", account, "users" | "user", id] if *account == caller.account().as_str() => id.parse().ok(),
+            _ => None,
+        },
+    };
+    let id: UserId = id.ok_or_else(bad_id)?;
+    if caller.is_root() || caller.principal() == Principal::User(id) { Ok(id) } else { Err(bad_id()) }
+}
+
+fn person(
+    email: &str,
+    password: Secret<String>,
+    first_name: Option<String>,
+    last_name: Option<String>,
+) -> Result<Person, Problem> {
+    Ok(Person {
+        name: None,
+        email: Some(Email::parse(email)?),
+        first_name: first_name.as_deref().map(Label::parse).transpose()?,
+        last_name: last_name.as_deref().map(Label::parse).transpose()?,
+        password: Password::parse(password).map_err(Failure::from)?,
+    })
+}
+
+fn signed_in(tokens: Result<Tokens, Failure>) -> Answer {
+    let tokens = tokens?;
+    let body = json!({
+        "access_token": tokens.access.expose(),
+        "refresh_token": tokens.refresh.as_ref().map(Secret::expose),
+        "token_type": "Bearer",
+        "expires_in": tokens.expires_in,
+        "accountId": tokens.account.as_str(),
+        "message": "Signed in",
+        "mfaEnabled": 0,
+    });
+    Ok(reply::at(tokens.revision, StatusCode::OK, &body))
+}
+
+fn record(status: StatusCode, done: &Done, account: AccountId, id: UserId) -> Answer {
+    let stored: Stored<User> = user::find(&done.view, account, id)?.ok_or_else(bad_id)?;
+    Ok(reply::tagged(done.revision, stored.revision, status, &UserRecord::new(account, &stored.value)))
+}
+
+/// The user record of the contract; never a password member.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UserRecord {
+    uuid: String,
+    account_id: String,
+    email: Option<String>,
+    first_name: Option<String>,
+    last_name: Option<String>,
+    krn: String,
+    status: &'static str,
+    is_deleted: bool,
+    is_root: bool,
+    created_at: String,
+    updated_at: String,
+}
+
+impl UserRecord {
+    fn new(account: AccountId, user: &User) -> Self {
+        Self {
+            uuid: user.id.to_string(),
+            account_id: account.to_string(),
+            email: user.email.as_ref().map(ToString::to_string),
+            first_name: user.first_name.as_ref().map(ToString::to_string),
+            last_name: user.last_name.as_ref().map(ToString::to_string),
+            krn: format!("krn:iam:{account}:users:{}", user.id),
+            status: if user.is_active() { "active" } else { "inactive" },
+            is_deleted: user.status == UserStatus::Deleted,
+            is_root: user.is_root,
+            created_at: time(user.created_at),
+            updated_at: time(user.updated_at),
+        }
+    }
+}

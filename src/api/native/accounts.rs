@@ -1,0 +1,109 @@
+//! Accounts: open one, look at it, rotate its signing key.
+
+use serde::{Deserialize, Serialize};
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
+use warp::reply::Response;
+
+use super::users::UserView;
+use super::{Answer, Api, Call, Segment, any, in_account, route};
+use crate::api::call::bad_id;
+use crate::api::reply::{self, time};
+use crate::api::signed::{self, account_id};
+use crate::app::Failure;
+use crate::app::accounts::Person;
+use crate::auth::password::Password;
+use crate::domain::account::{self, Account, AccountState};
+use crate::domain::{Email, Label, Resource, Stored, UserName, user};
+use crate::secret::Secret;
+
+pub(super) fn routes(api: &Api) -> BoxedFilter<(Response,)> {
+    any(vec![
+        route!(api, post "POST /v1/accounts", warp::path!("v1" / "accounts"), create),
+        route!(api, get "GET /v1/accounts/{account}", in_account!(), show, account),
+        route!(api, get "GET /v1/accounts/{account}/jwks.json", in_account!("jwks.json"), jwks, account),
+        route!(api, post "POST /v1/accounts/{account}/signing-keys", in_account!("signing-keys"), rotate, account),
+    ])
+}
+
+/// Somebody who opens an account.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewAccount {
+    email: String,
+    password: Secret<String>,
+    name: Option<String>,
+    first_name: Option<String>,
+    last_name: Option<String>,
+}
+
+#[derive(Serialize)]
+struct AccountView {
+    id: String,
+    root: String,
+    issuer: String,
+    state: &'static str,
+    created_at: String,
+}
+
+impl AccountView {
+    fn new(api: &Api, account: &Account) -> Self {
+        let state = match account.state {
+            AccountState::Open => "open",
+            AccountState::Closed { .. } => "closed",
+        };
+        Self {
+            id: account.id.to_string(),
+            root: account.root.to_string(),
+            issuer: api.app.issuer(account.id),
+            state,
+            created_at: time(account.created_at),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Opened {
+    account: AccountView,
+    root: UserView,
+}
+
+async fn create(api: &Api, call: &Call) -> Answer {
+    let body: NewAccount = call.json()?;
+    let person = Person {
+        name: body.name.as_deref().map(UserName::parse).transpose()?,
+        email: Some(Email::parse(&body.email)?),
+        first_name: body.first_name.as_deref().map(Label::parse).transpose()?,
+        last_name: body.last_name.as_deref().map(Label::parse).transpose()?,
+        password: Password::parse(body.password).map_err(Failure::from)?,
+    };
+    let (id, root, done) = api.app.sign_up(person, &call.request("", "")?).await?;
+    let Stored { revision, value } = account::find(&done.view, id)?.ok_or_else(bad_id)?;
+    let root = user::find(&done.view, id, root)?.ok_or_else(bad_id)?;
+    let body = Opened { account: AccountView::new(api, &value), root: UserView::new(&root.value) };
+    Ok(reply::created(done.revision, revision, &format!("/v1/accounts/{id}"), &body))
+}
+
+/// Every member of an account may look at it.
+async fn show(api: &Api, call: &Call, account: &str) -> Answer {
+    let signed = api.reader(call, account).await?;
+    let stored = account::find(&signed.rows, signed.caller.account())?.ok_or_else(bad_id)?;
+    let body = AccountView::new(api, &stored.value);
+    Ok(reply::tagged(signed.rows.revision(), stored.revision, StatusCode::OK, &body))
+}
+
+/// Public on purpose (RFC 7517): whoever checks tokens offline needs the keys.
+async fn jwks(api: &Api, call: &Call, account: &str) -> Answer {
+    let view = api.app.view(call.freshness()?, call.context.deadline).await?;
+    let keys = api.app.jwks(&view, account_id(account)?)?;
+    Ok(reply::at(view.revision(), StatusCode::OK, &keys))
+}
+
+async fn rotate(api: &Api, call: &Call, account: &str) -> Answer {
+    let (caller, request) = api.writer(call, account).await?;
+    let expect = signed::expected(call, Some(Resource::Account))?;
+    let done = api.app.rotate_signing_key(&caller, expect, &request).await?;
+    let keys = api.app.jwks(&done.view, caller.account())?;
+    Ok(reply::at(done.revision, StatusCode::CREATED, &keys))
+}

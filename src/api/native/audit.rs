@@ -1,0 +1,86 @@
+//! Reading the audit trail.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
+use warp::reply::Response;
+
+use super::{Answer, Api, Call, Segment, in_account, route};
+use crate::api::reply::{self, Page, PageQuery, time};
+use crate::app::permit::ReadAudit;
+use crate::domain::Actor;
+use crate::domain::audit::{self, AuditRecord};
+
+pub(super) fn routes(api: &Api) -> BoxedFilter<(Response,)> {
+    route!(api, get "GET /v1/accounts/{account}/audit", in_account!("audit"), list, account)
+}
+
+#[derive(Serialize)]
+struct RecordView {
+    sequence: u64,
+    at: String,
+    revision: u64,
+    by: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<String>,
+    action: String,
+    target: String,
+    /// The chain, in hex: this record's hash covers the one before.
+    previous: String,
+    hash: String,
+}
+
+impl RecordView {
+    fn new(record: AuditRecord) -> Self {
+        let (by, session) = match &record.by {
+            Actor::Anonymous => ("anonymous".to_owned(), None),
+            Actor::System => ("system".to_owned(), None),
+            Actor::SignedIn { principal, session } => (principal.to_string(), Some(session.to_string())),
+        };
+        Self {
+            sequence: record.sequence,
+            at: time(record.at),
+            revision: record.revision,
+            by,
+            session,
+            address: record.origin.address,
+            agent: record.origin.agent,
+            action: record.action,
+            target: record.target,
+            previous: hex(&record.previous),
+            hash: hex(&record.hash),
+        }
+    }
+}
+
+/// Oldest first; `after` is a sequence number, an easier cursor to keep than an opaque one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditQuery {
+    limit: Option<usize>,
+    after: Option<u64>,
+}
+
+async fn list(api: &Api, call: &Call, account: &str) -> Answer {
+    let query: AuditQuery = call.query()?;
+    let limit = PageQuery { limit: query.limit, cursor: None }.limit()?;
+    let signed = api.reader(call, account).await?;
+    let permit = signed.caller.authorize::<ReadAudit>(&signed.now, &signed.rows)?;
+    let records = audit::list(permit.rows(), permit.account(), query.after.unwrap_or_default(), limit)?;
+    let items = records.into_iter().map(RecordView::new).collect();
+    Ok(reply::at(signed.rows.revision(), StatusCode::OK, &Page { items, next: None }))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

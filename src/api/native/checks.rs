@@ -1,0 +1,159 @@
+//! Permission checks: may this principal do that, one or many at once; and who can.
+
+use serde::{Deserialize, Serialize};
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
+use warp::reply::Response;
+
+use super::memberships::PrincipalView;
+use super::{Answer, Api, Call, Segment, Signed, any, find_service, find_user, in_account, route};
+use crate::api::reply;
+use crate::app::permit::Check;
+use crate::domain::{Permission, Principal, Rejection, authority, membership, role};
+use crate::http::problem::Problem;
+
+pub(super) fn routes(api: &Api) -> BoxedFilter<(Response,)> {
+    let check = || in_account!("check");
+    let batch = warp::path!("v1" / "accounts" / Segment / "check" / "batch");
+    any(vec![
+        route!(api, get "GET /v1/accounts/{account}/check", check(), check_one, account),
+        route!(api, post "POST /v1/accounts/{account}/check", check(), check_body, account),
+        route!(api, post "POST /v1/accounts/{account}/check/batch", batch, check_many, account),
+        route!(api, get "GET /v1/accounts/{account}/who-can", in_account!("who-can"), who_can, account),
+    ])
+}
+
+/// A question. Without a principal it is about the caller, who needs no permission to ask that.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    user: Option<String>,
+    service_account: Option<String>,
+    permission: String,
+}
+
+#[derive(Serialize)]
+struct Verdict {
+    allowed: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Batch {
+    checks: Vec<Question>,
+}
+
+#[derive(Serialize)]
+struct Verdicts {
+    results: Vec<Verdict>,
+}
+
+/// The most questions in a batch.
+const MAX_BATCH: usize = 200;
+
+async fn check_one(api: &Api, call: &Call, account: &str) -> Answer {
+    let question: Question = call.query()?;
+    check(api, call, account, &question).await
+}
+
+async fn check_body(api: &Api, call: &Call, account: &str) -> Answer {
+    let question: Question = call.json()?;
+    check(api, call, account, &question).await
+}
+
+async fn check(api: &Api, call: &Call, account: &str, question: &Question) -> Answer {
+    let signed = api.reader(call, account).await?;
+    let verdict = Verdict { allowed: answer(&signed, question)? };
+    Ok(reply::at(signed.rows.revision(), StatusCode::OK, &verdict))
+}
+
+async fn check_many(api: &Api, call: &Call, account: &str) -> Answer {
+    let batch: Batch = call.json()?;
+    if batch.checks.len() > MAX_BATCH {
+        return Err(Problem::bad_request("invalid_value", "checks: at most 200 at once."));
+    }
+    let signed = api.reader(call, account).await?;
+    let results = batch.checks.iter().map(|question| Ok(Verdict { allowed: answer(&signed, question)? }));
+    let results = Verdicts { results: results.collect::<Result<_, Problem>>()? };
+    Ok(reply::at(signed.rows.revision(), StatusCode::OK, &results))
+}
+
+/// A principal that does not exist, or may not act, may do nothing: that is an answer, not an error.
+fn answer(signed: &Signed, question: &Question) -> Result<bool, Problem> {
+    let permission = Permission::parse(&question.permission)?;
+    let caller = &signed.caller;
+    let about = match (&question.user, &question.service_account) {
+        (None, None) => Some(caller.principal()),
+        (Some(user), None) => found(find_user(&signed.rows, caller, user).map(Principal::User))?,
+        (None, Some(service)) => found(find_service(&signed.rows, caller, service).map(Principal::Service))?,
+        (Some(_), Some(_)) => {
+            let rule = "A check is about a user or a service account, not both.";
+            return Err(Problem::bad_request("invalid_value", rule));
+        }
+    };
+    // Asked before it is known whether there is such a principal: the answer tells nothing to strangers.
+    if about != Some(caller.principal()) {
+        caller.authorize::<Check>(&signed.now, &signed.rows)?;
+    }
+    let Some(principal) = about else { return Ok(false) };
+    match authority::holds(&signed.rows, caller.account(), &principal, permission.as_str()) {
+        Ok(holds) => Ok(holds),
+        Err(Rejection::NotFound(_)) => Ok(false),
+        Err(other) => Err(other.into()),
+    }
+}
+
+fn found(principal: Result<Principal, Problem>) -> Result<Option<Principal>, Problem> {
+    match principal {
+        Ok(principal) => Ok(Some(principal)),
+        Err(problem) if problem.status() == StatusCode::NOT_FOUND => Ok(None),
+        Err(problem) => Err(problem),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WhoCan {
+    permission: String,
+}
+
+#[derive(Serialize)]
+struct Holder {
+    #[serde(flatten)]
+    principal: PrincipalView,
+    role: String,
+}
+
+#[derive(Serialize)]
+struct Holders {
+    /// Each principal with each role that gives it the permission; the root user, who has every
+    /// permission without a role, is not listed.
+    items: Vec<Holder>,
+    /// Whether there are more than are listed.
+    truncated: bool,
+}
+
+/// The most rows of a `who-can` answer.
+const MAX_HOLDERS: usize = 1_000;
+
+async fn who_can(api: &Api, call: &Call, account: &str) -> Answer {
+    let query: WhoCan = call.query()?;
+    let permission = Permission::parse(&query.permission)?;
+    let signed = api.reader(call, account).await?;
+    let permit = signed.caller.authorize::<Check>(&signed.now, &signed.rows)?;
+    let mut items = Vec::new();
+    let mut truncated = false;
+    for name in role::which_hold(permit.rows(), permit.account(), permission.as_str())? {
+        let room = MAX_HOLDERS.saturating_sub(items.len());
+        let mut members = membership::members_of(permit.rows(), permit.account(), &name, None, room + 1)?;
+        truncated |= members.len() > room;
+        members.truncate(room);
+        for principal in members {
+            if principal.standing(permit.rows(), permit.account()).is_ok() {
+                items.push(Holder { principal: PrincipalView::new(&principal), role: name.to_string() });
+            }
+        }
+    }
+    Ok(reply::at(signed.rows.revision(), StatusCode::OK, &Holders { items, truncated }))
+}

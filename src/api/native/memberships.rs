@@ -1,0 +1,118 @@
+//! Who has which role, from both sides.
+
+use serde::Serialize;
+use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
+use warp::reply::Response;
+
+use super::roles::role_name;
+use super::{Answer, Api, Call, Segment, any, find_for_writing, find_principal, route};
+use crate::api::call::bad_id;
+use crate::api::reply::{self, Page, PageQuery};
+use crate::api::signed::order;
+use crate::app::permit::{ReadRoles, ReadUsers};
+use crate::domain::{Action, Principal, Reply, membership, role};
+
+pub(super) fn routes(api: &Api) -> BoxedFilter<(Response,)> {
+    let all = warp::path!("v1" / "accounts" / Segment / Segment / Segment / "roles");
+    let one = || warp::path!("v1" / "accounts" / Segment / Segment / Segment / "roles" / Segment);
+    let permissions = warp::path!("v1" / "accounts" / Segment / Segment / Segment / "permissions");
+    let members = warp::path!("v1" / "accounts" / Segment / "roles" / Segment / "members");
+    any(vec![
+        route!(api, get "GET /v1/accounts/{account}/roles/{role}/members", members, list_members, account, role),
+        route!(api, get "GET /v1/accounts/{account}/{principals}/{principal}/roles", all, list, account, principals, principal),
+        route!(api, put "PUT /v1/accounts/{account}/{principals}/{principal}/roles/{role}", one(), assign, account, principals, principal, role),
+        route!(api, delete "DELETE /v1/accounts/{account}/{principals}/{principal}/roles/{role}", one(), unassign, account, principals, principal, role),
+        route!(api, get "GET /v1/accounts/{account}/{principals}/{principal}/permissions", permissions, list_permissions, account, principals, principal),
+    ])
+}
+
+/// A principal as others see it.
+#[derive(Serialize)]
+pub(super) struct PrincipalView {
+    kind: &'static str,
+    id: String,
+}
+
+impl PrincipalView {
+    pub(super) fn new(principal: &Principal) -> Self {
+        let kind = match principal {
+            Principal::User(_) => "user",
+            Principal::Service(_) => "service_account",
+        };
+        Self { kind, id: principal.id() }
+    }
+}
+
+async fn list(api: &Api, call: &Call, account: &str, principals: &str, principal: &str) -> Answer {
+    let signed = api.reader(call, account).await?;
+    let about = find_principal(&signed.rows, &signed.caller, principals, principal)?;
+    let permit = signed.caller.authorize_about::<ReadUsers>(&about, &signed.now, &signed.rows)?;
+    let roles = membership::roles_of(permit.rows(), permit.account(), &about)?;
+    let items: Vec<String> = roles.iter().map(ToString::to_string).collect();
+    Ok(reply::at(signed.rows.revision(), StatusCode::OK, &Page { items, next: None }))
+}
+
+/// What can this principal do: its permissions, as its roles have them.
+async fn list_permissions(api: &Api, call: &Call, account: &str, principals: &str, principal: &str) -> Answer {
+    let signed = api.reader(call, account).await?;
+    let about = find_principal(&signed.rows, &signed.caller, principals, principal)?;
+    let permit = signed.caller.authorize_about::<ReadUsers>(&about, &signed.now, &signed.rows)?;
+    let standing = about.standing(permit.rows(), permit.account())?;
+    let mut items: Vec<String> = Vec::new();
+    if standing.is_root {
+        items.push("*".to_owned());
+    }
+    let held = membership::permissions_of(permit.rows(), permit.account(), &about)?;
+    items.extend(held.iter().map(ToString::to_string));
+    Ok(reply::at(signed.rows.revision(), StatusCode::OK, &Page { items, next: None }))
+}
+
+async fn list_members(api: &Api, call: &Call, account: &str, text: &str) -> Answer {
+    let page: PageQuery = call.query()?;
+    let limit = page.limit()?;
+    let after = page.after::<String>()?;
+    let signed = api.reader(call, account).await?;
+    let permit = signed.caller.authorize::<ReadRoles>(&signed.now, &signed.rows)?;
+    let name = role_name(text)?;
+    role::find(permit.rows(), permit.account(), &name)?.ok_or_else(bad_id)?;
+    let after = after.map(|text| parse_principal(&text).ok_or_else(bad_id)).transpose()?;
+    let rows = membership::members_of(permit.rows(), permit.account(), &name, after.as_ref(), limit + 1)?;
+    let page = Page::new(rows, limit, ToString::to_string, |principal| PrincipalView::new(&principal));
+    Ok(reply::at(signed.rows.revision(), StatusCode::OK, &page))
+}
+
+/// Whether the call changed anything.
+#[derive(Serialize)]
+struct Changed {
+    changed: bool,
+}
+
+async fn assign(api: &Api, call: &Call, account: &str, principals: &str, principal: &str, role: &str) -> Answer {
+    let role = role_name(role)?;
+    let (caller, request) = api.writer(call, account).await?;
+    let principal = find_for_writing(api, call, &caller, principals, principal).await?;
+    let order = order(call, &caller, &request, None, Action::AssignRole { principal, role })?;
+    let done = api.app.execute(&order, &request).await?;
+    let changed = done.reply != Reply::Changed(false);
+    Ok(reply::at(done.revision, StatusCode::OK, &Changed { changed }))
+}
+
+async fn unassign(api: &Api, call: &Call, account: &str, principals: &str, principal: &str, role: &str) -> Answer {
+    let role = role_name(role)?;
+    let (caller, request) = api.writer(call, account).await?;
+    let principal = find_for_writing(api, call, &caller, principals, principal).await?;
+    let order = order(call, &caller, &request, None, Action::UnassignRole { principal, role })?;
+    let done = api.app.execute(&order, &request).await?;
+    let changed = done.reply != Reply::Changed(false);
+    Ok(reply::at(done.revision, StatusCode::OK, &Changed { changed }))
+}
+
+/// Reads what a principal's `Display` wrote: the cursor of a list of members.
+fn parse_principal(text: &str) -> Option<Principal> {
+    match text.split_once('/')? {
+        ("user", id) => id.parse().ok().map(Principal::User),
+        ("service-account", id) => id.parse().ok().map(Principal::Service),
+        _ => None,
+    }
+}

@@ -1,0 +1,107 @@
+//! `/v1`: the native API. Everything the cluster can do, and everything KatamariIAM does (contract part 2).
+//!
+//! A thing is named in paths by its id, or by the name people know it by; `me` is the caller. What belongs
+//! to another account is as missing as what does not exist.
+
+mod accounts;
+mod audit;
+mod checks;
+mod memberships;
+mod roles;
+mod service_accounts;
+mod sessions;
+mod sign_in;
+mod tokens;
+mod transactions;
+mod users;
+
+use conclave_cluster::state::View;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::call::{Call, bad_id};
+use super::signed::Signed;
+use super::{Answer, Api, any, route};
+use crate::app::Caller;
+use crate::domain::{AccountId, Principal, ServiceId, UserId, service, user};
+use crate::http::path::Segment;
+use crate::http::problem::Problem;
+
+/// All routes below `/v1`.
+pub fn routes(api: &Api) -> BoxedFilter<(Response,)> {
+    any(vec![
+        checks::routes(api),
+        tokens::routes(api),
+        sign_in::routes(api),
+        users::routes(api),
+        service_accounts::routes(api),
+        roles::routes(api),
+        memberships::routes(api),
+        sessions::routes(api),
+        audit::routes(api),
+        transactions::routes(api),
+        accounts::routes(api),
+    ])
+}
+
+/// A user of the account by id, name, e-mail address or `me`.
+fn find_user(view: &View, caller: &Caller, text: &str) -> Result<UserId, Problem> {
+    let id = match (text, caller.principal()) {
+        ("me", Principal::User(id)) => Some(id),
+        ("me", Principal::Service(_)) => None,
+        _ => match text.parse() {
+            Ok(id) => Some(id),
+            Err(_) => user::find_by_login(view, caller.account(), text)?,
+        },
+    };
+    id.ok_or_else(bad_id)
+}
+
+/// A service account by id, name or `me`.
+fn find_service(view: &View, caller: &Caller, text: &str) -> Result<ServiceId, Problem> {
+    let id = match (text, caller.principal()) {
+        ("me", Principal::Service(id)) => Some(id),
+        ("me", Principal::User(_)) => None,
+        _ => match text.parse() {
+            Ok(id) => Some(id),
+            Err(_) => service::find_by_name(view, caller.account(), text)?,
+        },
+    };
+    id.ok_or_else(bad_id)
+}
+
+/// A principal by the collection it is found in, as paths have it.
+fn find_principal(view: &View, caller: &Caller, collection: &str, text: &str) -> Result<Principal, Problem> {
+    match collection {
+        "users" => find_user(view, caller, text).map(Principal::User),
+        "service-accounts" => find_service(view, caller, text).map(Principal::Service),
+        _ => Err(bad_id()),
+    }
+}
+
+/// As [`find_principal`], for writing: what this node does not know by name yet, the leader may.
+async fn find_for_writing(
+    api: &Api,
+    call: &Call,
+    caller: &Caller,
+    collection: &str,
+    text: &str,
+) -> Result<Principal, Problem> {
+    if let Ok(found) = find_principal(&api.app.cluster.view(), caller, collection, text) {
+        return Ok(found);
+    }
+    let view = api.app.view(crate::replica::Freshness::Linearizable, call.context.deadline).await?;
+    find_principal(&view, caller, collection, text)
+}
+
+/// Where a thing of an account is.
+fn location(account: AccountId, collection: &str, id: &dyn std::fmt::Display) -> String {
+    format!("/v1/accounts/{account}/{collection}/{id}")
+}
+
+/// `/v1/accounts/{account}/<collection>`.
+macro_rules! in_account {
+    ($($segment:expr),*) => { warp::path!("v1" / "accounts" / Segment / ..)$(.and(warp::path($segment)))*.and(warp::path::end()) };
+}
+use in_account;

@@ -1,0 +1,132 @@
+//! Tokens: refresh, validate, revoke, introspect.
+
+use serde::{Deserialize, Serialize};
+use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
+use warp::reply::Response;
+
+use super::sign_in::given;
+use super::{Answer, Api, Call, Segment, any, route};
+use crate::api::reply;
+use crate::api::signed::account_id;
+use crate::app::Caller;
+use crate::app::permit::Introspect;
+use crate::secret::Secret;
+
+pub(super) fn routes(api: &Api) -> BoxedFilter<(Response,)> {
+    let refreshing = warp::path!("v1" / "accounts" / Segment / "tokens" / "refresh");
+    let validating = warp::path!("v1" / "accounts" / Segment / "tokens" / "validate");
+    let revoking = warp::path!("v1" / "accounts" / Segment / "tokens" / "revoke");
+    let introspecting = warp::path!("v1" / "accounts" / Segment / "tokens" / "introspect");
+    any(vec![
+        route!(api, post "POST /v1/accounts/{account}/tokens/introspect", introspecting, introspect, account),
+        route!(api, post "POST /v1/accounts/{account}/tokens/validate", validating, validate, account),
+        route!(api, post "POST /v1/accounts/{account}/tokens/refresh", refreshing, refresh, account),
+        route!(api, post "POST /v1/accounts/{account}/tokens/revoke", revoking, revoke, account),
+    ])
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefreshToken {
+    refresh_token: Secret<String>,
+}
+
+async fn refresh(api: &Api, call: &Call, account: &str) -> Answer {
+    let body: RefreshToken = call.json()?;
+    let request = call.request(account, "")?;
+    given(api.app.refresh(account_id(account)?, body.refresh_token.expose(), &request).await)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Token {
+    token: Secret<String>,
+}
+
+#[derive(Serialize)]
+struct Valid {
+    valid: bool,
+}
+
+/// Whether an access token is good. Whoever holds it may ask (contract part 2); nothing else is told.
+async fn validate(api: &Api, call: &Call, account: &str) -> Answer {
+    let body: Token = call.json()?;
+    let view = api.app.view(call.freshness()?, call.context.deadline).await?;
+    let valid = api.app.introspect(&view, account_id(account)?, body.token.expose())?.is_some();
+    Ok(reply::at(view.revision(), StatusCode::OK, &Valid { valid }))
+}
+
+/// What a token is good for (RFC 7662), for those who may know.
+#[derive(Serialize)]
+struct Active<'t> {
+    active: bool,
+    sub: &'t str,
+    username: &'t str,
+    token_type: &'static str,
+    account: &'t str,
+    session: &'t str,
+    kind: &'t str,
+    roles: &'t [String],
+    iss: &'t str,
+    aud: &'t str,
+    iat: u64,
+    nbf: u64,
+    exp: u64,
+    jti: &'t str,
+}
+
+impl<'t> Active<'t> {
+    fn new(caller: &'t Caller) -> Self {
+        let claims = caller.claims();
+        Self {
+            active: true,
+            sub: &claims.sub,
+            username: caller.name(),
+            token_type: "Bearer",
+            account: &claims.acct,
+            session: &claims.sid,
+            kind: &claims.kind,
+            roles: &claims.roles,
+            iss: &claims.iss,
+            aud: &claims.aud,
+            iat: claims.iat,
+            nbf: claims.nbf,
+            exp: claims.exp,
+            jti: &claims.jti,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Inactive {
+    active: bool,
+}
+
+/// Everybody may look into a token of their own; into others with the permission to.
+async fn introspect(api: &Api, call: &Call, account: &str) -> Answer {
+    let body: Token = call.json()?;
+    let signed = api.reader(call, account).await?;
+    let found = api.app.introspect(&signed.now, signed.caller.account(), body.token.expose())?;
+    let is_own = found.as_ref().is_some_and(|owner| owner.principal() == signed.caller.principal());
+    if !is_own {
+        signed.caller.authorize::<Introspect>(&signed.now, &signed.rows)?;
+    }
+    let revision = signed.now.revision();
+    Ok(match &found {
+        Some(owner) => reply::at(revision, StatusCode::OK, &Active::new(owner)),
+        None => reply::at(revision, StatusCode::OK, &Inactive { active: false }),
+    })
+}
+
+/// Ends the session of an access or refresh token. Whoever holds it may; 200 also when there was nothing to
+/// end (RFC 7009 section 2.2). After the reply no node takes any token of the session.
+async fn revoke(api: &Api, call: &Call, account: &str) -> Answer {
+    let body: Token = call.json()?;
+    let request = call.request(account, "")?;
+    let view = api.app.view(crate::replica::Freshness::Linearizable, call.context.deadline).await?;
+    let account = account_id(account)?;
+    let done = api.app.revoke_token(&view, account, body.token.expose(), &request).await?;
+    let revision = done.map_or(view.revision(), |done| done.revision);
+    Ok(reply::at(revision, StatusCode::OK, &serde_json::json!({})))
+}

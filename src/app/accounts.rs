@@ -1,0 +1,75 @@
+//! Opening accounts, and what concerns a whole one.
+
+use super::{App, Caller, Done, Failure, Request};
+use crate::auth::password::Password;
+use crate::domain::account::NewAccount;
+use crate::domain::user::NewUser;
+use crate::domain::{
+    AccountId, Action, Actor, Command, Email, Expectation, Label, Lifetime, PasswordHash, Rejection, UserId, UserName,
+};
+
+/// What somebody says to be let in.
+#[derive(Debug)]
+pub struct Person {
+    pub name: Option<UserName>,
+    pub email: Option<Email>,
+    pub first_name: Option<Label>,
+    pub last_name: Option<Label>,
+    pub password: Password,
+}
+
+/// An account number is drawn so often until a free one is found; with a billion accounts the chance that
+/// all are taken is below one in ten to the eleventh.
+const DRAWS: u32 = 5;
+
+impl App {
+    /// Opens an account with its root user.
+    ///
+    /// # Errors
+    /// [`Rejection::EmailTaken`] when another root user has the e-mail address.
+    pub async fn sign_up(&self, person: Person, request: &Request) -> Result<(AccountId, UserId, Done), Failure> {
+        let mut mint = self.mint(request)?;
+        let id = UserId::new(mint.uuid()?);
+        let password = PasswordHash::new(self.hasher.hash(person.password).await?);
+        for step in 0..DRAWS {
+            let account = AccountId::parse(&mint.account_id()?)?;
+            let kid = mint.uuid()?.simple().to_string();
+            let root = NewUser {
+                id,
+                name: person.name.clone(),
+                email: person.email.clone(),
+                first_name: person.first_name.clone(),
+                last_name: person.last_name.clone(),
+                password: password.clone(),
+                roles: Vec::new(),
+            };
+            let action = Action::CreateAccount(NewAccount { root, key: self.new_key(account, kid)? });
+            let by = Actor::Anonymous;
+            let command = Command { account, by, origin: request.origin.clone(), expect: Vec::new(), action };
+            match self.execute(&command, &request.step(step)).await {
+                Ok(done) => return Ok((account, id, done)),
+                Err(Failure::Rejected(Rejection::AccountIdTaken)) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        Err(Failure::Internal("no free account number was drawn"))
+    }
+
+    /// Signs with a new key from now on. The old one is kept as long as a token that it signed can live.
+    ///
+    /// # Errors
+    /// The rule that refused it.
+    pub async fn rotate_signing_key(
+        &self,
+        caller: &Caller,
+        expect: Vec<Expectation>,
+        request: &Request,
+    ) -> Result<Done, Failure> {
+        let kid = self.mint(request)?.uuid()?.simple().to_string();
+        let key = self.new_key(caller.account(), kid)?;
+        let margin = Lifetime::from_secs(60);
+        let retire_after = Lifetime(self.settings().access_token.0.saturating_add(margin.0));
+        let action = Action::RotateSigningKey { key, retire_after };
+        self.execute(&caller.orders(request, expect, action), request).await
+    }
+}

@@ -1,0 +1,65 @@
+//! The cluster's own secrets: made once by whichever node asks first, opened by every node at its start.
+
+use tokio::time::{Duration, Instant};
+
+use super::{App, Failure, Request};
+use crate::auth::mint::MintKey;
+use crate::auth::seal::{Place, SealError};
+use crate::domain::cluster::{self, ClusterSecrets};
+use crate::domain::{AccountId, Action, Actor, Command, Origin, Sealed};
+use crate::replica::Freshness;
+use crate::secret::Secret;
+
+/// Why this node may not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum NotOpened {
+    /// The rows cannot be read yet: try again.
+    #[error(transparent)]
+    NotYet(Failure),
+    /// The key file is not the cluster's, or the row is damaged.
+    #[error("the cluster's secrets do not open with this node's key file: {0}")]
+    WrongKey(SealError),
+}
+
+const MINT_KEY: Place<'_> = Place { account: "", record: "cluster", purpose: "mint key" };
+
+impl App {
+    /// Opens the cluster's secrets, making them if nobody has. Until then nothing that needs them is served.
+    ///
+    /// # Errors
+    /// [`NotOpened::NotYet`] while the cluster cannot be read or written; [`NotOpened::WrongKey`] for good.
+    pub async fn open_secrets(&self, patience: Duration) -> Result<(), NotOpened> {
+        if self.mint_key.get().is_some() {
+            return Ok(());
+        }
+        let request = Request::once(Instant::now() + patience, Origin::default());
+        let sealed = self.stored_mint_key(&request).await.map_err(NotOpened::NotYet)?;
+        let opened = self.sealer.open(&MINT_KEY, sealed.as_bytes()).map_err(NotOpened::WrongKey)?;
+        let key: [u8; 32] =
+            opened.expose().as_slice().try_into().map_err(|_| NotOpened::WrongKey(SealError::Damaged))?;
+        // A second call has opened the same.
+        let _ = self.mint_key.set(MintKey::new(Secret::new(key)));
+        Ok(())
+    }
+
+    async fn stored_mint_key(&self, request: &Request) -> Result<Sealed, Failure> {
+        let view = self.view(Freshness::Linearizable, request.deadline).await?;
+        if let Some(stored) = cluster::secrets(&view)? {
+            return Ok(stored.value.mint_key);
+        }
+        let key = MintKey::random()?;
+        let sealed =
+            self.sealer.seal(&MINT_KEY, key.expose()).map_err(|_| Failure::Internal("no randomness"))?;
+        let action = Action::InstallSecrets(ClusterSecrets { mint_key: Sealed::new(sealed) });
+        let command = Command {
+            account: AccountId::CLUSTER,
+            by: Actor::System,
+            origin: Origin::default(),
+            expect: Vec::new(),
+            action,
+        };
+        let done = self.execute(&command, request).await?;
+        let stored = cluster::secrets(&done.view)?.ok_or(Failure::NotReady)?;
+        Ok(stored.value.mint_key)
+    }
+}

@@ -1,0 +1,120 @@
+//! Who is asking: a token, checked against the rows of this moment.
+
+use std::sync::Arc;
+
+use conclave_cluster::state::View;
+
+use super::{App, AUDIENCE, Failure, Request};
+use crate::auth::claims::Claims;
+use crate::auth::verifier::{self, Expected};
+use crate::domain::{AccountId, Action, Actor, Command, Expectation, Principal, Rejection, SessionId, session};
+use conclave_cluster::LogTime;
+
+/// Somebody whose token and session were good when the request came.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    account: AccountId,
+    principal: Principal,
+    session: SessionId,
+    is_root: bool,
+    name: String,
+    claims: Arc<Claims>,
+}
+
+impl App {
+    /// Checks an access token by the rows of `view`, which must be fresh enough for what follows. The
+    /// signature may be remembered; expiry, session, principal and account are looked at every time.
+    ///
+    /// # Errors
+    /// [`Rejection::Unauthenticated`] whatever is the reason.
+    pub fn authenticate(&self, view: &View, token: &str) -> Result<Caller, Failure> {
+        let claimed = verifier::unverified_account(token).and_then(|id| AccountId::parse(&id).ok());
+        let account = claimed.ok_or(Rejection::Unauthenticated)?;
+        let now = self.now(view);
+        let keys = self.key_set(view, account, now).map_err(|failure| match failure {
+            Failure::Rejected(Rejection::NotFound(_)) => Rejection::Unauthenticated.into(),
+            other => other,
+        })?;
+        let expected = Expected {
+            keys: keys.set(),
+            issuer: &self.issuer(account),
+            audience: AUDIENCE,
+            now: LogTime(now.0),
+        };
+        let claims = self.verifier.verify(token, &expected).map_err(|error| {
+            tracing::debug!(%account, %error, "token refused");
+            Rejection::Unauthenticated
+        })?;
+        let session: SessionId = claims.sid.parse().map_err(|_| Rejection::Unauthenticated)?;
+        let live = session::live(view, account, session, now)?;
+        if live.session.principal.id() != claims.sub {
+            return Err(Rejection::Unauthenticated.into());
+        }
+        Ok(Caller {
+            account,
+            principal: live.session.principal,
+            session,
+            is_root: live.standing.is_root,
+            name: live.standing.name,
+            claims,
+        })
+    }
+
+    /// The issuer of an account's tokens (RFC 9068): its own, so that a token of one account is nothing in
+    /// another.
+    #[must_use]
+    pub fn issuer(&self, account: AccountId) -> String {
+        format!("{}/v1/accounts/{account}", self.settings().public_url)
+    }
+}
+
+impl Caller {
+    /// The account it belongs to.
+    #[must_use]
+    pub const fn account(&self) -> AccountId {
+        self.account
+    }
+
+    #[must_use]
+    pub const fn principal(&self) -> Principal {
+        self.principal
+    }
+
+    #[must_use]
+    pub const fn session(&self) -> SessionId {
+        self.session
+    }
+
+    #[must_use]
+    pub const fn is_root(&self) -> bool {
+        self.is_root
+    }
+
+    /// What it signs in with.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What its token says.
+    #[must_use]
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// Refuses a caller of another account as if that account did not exist: an answer that differs would
+    /// tell which accounts there are.
+    ///
+    /// # Errors
+    /// [`Rejection::NotFound`].
+    pub fn must_be_of(&self, account: AccountId) -> Result<(), Failure> {
+        if self.account == account { Ok(()) } else { Err(Rejection::NotFound(crate::domain::Noun::Account).into()) }
+    }
+
+    /// An order in the caller's own name. The only way to give one that is signed by somebody.
+    #[must_use]
+    pub fn orders(&self, request: &Request, expect: Vec<Expectation>, action: Action) -> Command {
+        let by = Actor::SignedIn { principal: self.principal, session: self.session };
+        Command { account: self.account, by, origin: request.origin.clone(), expect, action }
+    }
+}

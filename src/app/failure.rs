@@ -1,0 +1,66 @@
+//! Why a step did not do what was asked. The surfaces give each a status and a shape.
+
+use std::time::Duration;
+
+use conclave_cluster::Unavailable;
+use conclave_cluster::state::AsOfError;
+
+use crate::auth::hasher::HashError;
+use crate::auth::mint::NoRandomness;
+use crate::auth::password::PasswordError;
+use crate::domain::Rejection;
+use crate::replica::ReadError;
+
+/// Not done: by a rule, for now, or by a fault of ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// A rule says no.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The password breaks the rule for its length.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// Not now, or not known.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// Too much is waiting already. Nothing was done.
+    #[error("too much is waiting")]
+    Busy { retry_after: Duration },
+    /// The idempotency key names another request.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    /// The revision asked for is not here.
+    #[error(transparent)]
+    Revision(#[from] AsOfError),
+    /// This node has not opened the cluster's secrets yet.
+    #[error("this node is not ready yet")]
+    NotReady,
+    /// A bug or damage: the log says more, the client does not learn it.
+    #[error("internal: {0}")]
+    Internal(&'static str),
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Unavailable(unavailable) => Self::Unavailable(unavailable),
+            ReadError::AsOf(revision) => Self::Revision(revision),
+        }
+    }
+}
+
+impl From<HashError> for Failure {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Busy { retry_after } => Self::Busy { retry_after },
+            HashError::Malformed => Self::Internal("a stored password hash is malformed"),
+            HashError::Unavailable => Self::Internal("the password hasher stopped"),
+        }
+    }
+}
+
+impl From<NoRandomness> for Failure {
+    fn from(NoRandomness: NoRandomness) -> Self {
+        Self::Internal("no randomness")
+    }
+}

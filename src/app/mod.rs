@@ -1,0 +1,171 @@
+//! What the product does, told in steps: signing up and in, refreshing, checking a token, changing things.
+//!
+//! Every HTTP surface is a view of these. Here a password meets the hasher, a mint gives ids and secrets, a
+//! command is proposed and a token signed. What must not be known here: HTTP, routes, the shape of errors.
+//!
+//! # Why this layer
+//! Five families of clients ask for the same few things in different words. What they share is a story of
+//! several steps (hash, propose, sign) that belongs to none of them, and is no rule either: rules are pure.
+
+pub mod accounts;
+pub mod bootstrap;
+pub mod caller;
+pub mod failure;
+pub mod idempotency;
+mod keys;
+pub mod permit;
+pub mod refresh;
+pub mod sign_in;
+pub mod tokens;
+pub mod users;
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, OnceLock};
+
+use conclave_cluster::state::View;
+use conclave_cluster::{Clock, Cluster};
+use tokio::time::Instant;
+
+use crate::auth::hasher::Hasher;
+use crate::auth::keys::{KeyAlgorithm, VerifyingKey};
+use crate::auth::mint::{Mint, MintKey};
+use crate::auth::seal::Sealer;
+use crate::auth::signer::SigningKey;
+use crate::auth::verifier::Verifier;
+use crate::domain::{Command, Lifetime, Reply, Timestamp};
+use crate::replica::{self, Freshness};
+use crate::secret::Secret;
+use crate::tenants::Orders;
+
+pub use caller::Caller;
+pub use failure::Failure;
+pub use idempotency::Request;
+pub use permit::Permit;
+
+/// The settings that the steps below need.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Base of the issuers of tokens, without a slash at the end; an account's issuer is below it.
+    pub public_url: String,
+    pub access_token: Lifetime,
+    pub refresh_token: Lifetime,
+    pub api_key: Lifetime,
+    /// When set, tokens are signed with HS256 under this secret (at least 32 bytes) instead of the
+    /// account's own key.
+    pub jwt_secret: Option<Secret<String>>,
+}
+
+/// Everything a step needs. Built once by the node, shared by all requests.
+pub struct App {
+    pub cluster: Cluster,
+    pub hasher: Hasher,
+    orders: Orders,
+    verifier: Verifier,
+    sealer: Sealer,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    keys: keys::KeyCache,
+    shared_key: Option<SigningKey>,
+    mint_key: OnceLock<MintKey>,
+}
+
+/// A command that was carried out.
+#[derive(Debug)]
+pub struct Done {
+    /// The revision that it has made, or had made when it was first sent.
+    pub revision: u64,
+    pub at: Timestamp,
+    pub reply: Reply,
+    /// The rows right after it, as far back as they are kept, else as they are now.
+    pub view: View,
+}
+
+/// The `kid` of the shared HS256 secret.
+const SHARED_KEY: &str = "hs256";
+/// The audience of access tokens.
+pub const AUDIENCE: &str = "conclave";
+const REMEMBERED_TOKENS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(65_535);
+
+impl App {
+    /// Puts the parts together.
+    ///
+    /// # Errors
+    /// When the shared secret is too short for HS256.
+    pub fn new(
+        cluster: Cluster,
+        orders: Orders,
+        hasher: Hasher,
+        sealer: Sealer,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, crate::auth::keys::KeyError> {
+        let shared = settings.jwt_secret.as_ref().map(|secret| {
+            let secret = Secret::new(secret.expose().as_bytes().to_vec());
+            SigningKey::new(SHARED_KEY, KeyAlgorithm::Hs256, secret)
+        });
+        Ok(Self {
+            cluster,
+            hasher,
+            orders,
+            verifier: Verifier::new(REMEMBERED_TOKENS),
+            sealer,
+            settings,
+            clock,
+            keys: keys::KeyCache::default(),
+            shared_key: shared.transpose()?,
+            mint_key: OnceLock::new(),
+        })
+    }
+
+    /// The rows, as fresh as asked.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when they cannot be that fresh in time, [`Failure::Revision`] when the
+    /// revision asked for is not kept.
+    pub async fn view(&self, freshness: Freshness, deadline: Instant) -> Result<View, Failure> {
+        Ok(replica::read(&self.cluster, freshness, deadline).await?)
+    }
+
+    /// Has a command carried out, and waits until this node shows it.
+    ///
+    /// # Errors
+    /// The rule that refused it, or why it could not be decided in time.
+    pub async fn execute(&self, command: &Command, request: &Request) -> Result<Done, Failure> {
+        let decided = self.orders.execute(command, request.proposed(), request.deadline).await?;
+        let now = self.cluster.wait_revision(decided.revision, request.deadline).await?;
+        let view = now.as_of(decided.revision).unwrap_or(now);
+        Ok(Done { revision: decided.revision, at: decided.at, reply: decided.reply, view })
+    }
+
+    /// The time now: this node's clock, but never behind the log.
+    pub fn now(&self, view: &View) -> Timestamp {
+        Timestamp(self.clock.now().0.max(view.at().0))
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The source of ids and secrets for a request: repeatable if it has an idempotency key.
+    pub(crate) fn mint(&self, request: &Request) -> Result<Mint, Failure> {
+        match request.name() {
+            None => Ok(Mint::random()),
+            Some(name) => {
+                let key = self.mint_key.get().ok_or(Failure::NotReady)?;
+                Ok(Mint::repeatable(key, &name))
+            }
+        }
+    }
+
+    /// The shared HS256 key, for checking.
+    pub(crate) fn shared_verifying_key(&self) -> Option<&VerifyingKey> {
+        self.shared_key.as_ref().map(SigningKey::verifying)
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,157 @@
+//! What concerns users and service accounts in several steps: hashing, minting, proving the old password.
+
+use super::accounts::Person;
+use super::tokens::stored_hash;
+use super::{App, Caller, Done, Failure, Request};
+use crate::auth::hasher::Checked;
+use crate::auth::mint::ApiKeyForm;
+use crate::auth::password::Password;
+use crate::domain::service::{NewApiKey, NewServiceAccount};
+use crate::domain::user::{NewUser, UserChanges};
+use crate::domain::{
+    Action, ApiKeyId, Expectation, Label, Lifetime, Noun, PasswordHash, Principal, Rejection, Resource, RoleName,
+    ServiceId, UserId, UserName, user,
+};
+use crate::replica::Freshness;
+use crate::secret::Secret;
+
+/// A key that is shown once.
+#[derive(Debug)]
+pub struct MintedKey {
+    pub id: ApiKeyId,
+    pub key: Secret<String>,
+}
+
+impl App {
+    /// Creates a user in the caller's account.
+    ///
+    /// # Errors
+    /// The rule that refused it.
+    pub async fn create_user(
+        &self,
+        caller: &Caller,
+        person: Person,
+        roles: Vec<RoleName>,
+        request: &Request,
+    ) -> Result<(UserId, Done), Failure> {
+        let id = UserId::new(self.mint(request)?.uuid()?);
+        let new = self.new_user(id, person, roles).await?;
+        let done = self.execute(&caller.orders(request, Vec::new(), Action::CreateUser(new)), request).await?;
+        Ok((id, done))
+    }
+
+    /// A user with its password hashed, ready for a command.
+    pub(crate) async fn new_user(
+        &self,
+        id: UserId,
+        person: Person,
+        roles: Vec<RoleName>,
+    ) -> Result<NewUser, Failure> {
+        let Person { name, email, first_name, last_name, password } = person;
+        let password = PasswordHash::new(self.hasher.hash(password).await?);
+        Ok(NewUser { id, name, email, first_name, last_name, password, roles })
+    }
+
+    /// Changes a user's names and, if given, the password: both or neither.
+    ///
+    /// # Errors
+    /// The rule that refused it.
+    pub async fn update_user(
+        &self,
+        caller: &Caller,
+        user: UserId,
+        changes: UserChanges,
+        password: Option<Password>,
+        expect: Vec<Expectation>,
+        request: &Request,
+    ) -> Result<Done, Failure> {
+        let action = match password {
+            None => Action::UpdateUser { user, changes },
+            Some(password) => {
+                let password = PasswordHash::new(self.hasher.hash(password).await?);
+                Action::Transaction(vec![
+                    Action::UpdateUser { user, changes },
+                    Action::SetPassword { user, password },
+                ])
+            }
+        };
+        self.execute(&caller.orders(request, expect, action), request).await
+    }
+
+    /// Replaces a password. Whoever changes their own must know the current one; it must still be the same
+    /// when the change is decided.
+    ///
+    /// # Errors
+    /// [`Rejection::BadCredentials`] when the current password is wrong or missing.
+    pub async fn change_password(
+        &self,
+        caller: &Caller,
+        user: UserId,
+        current: Option<Password>,
+        new: Password,
+        request: &Request,
+    ) -> Result<Done, Failure> {
+        let mut expect = Vec::new();
+        if caller.principal() == Principal::User(user) {
+            let current = current.ok_or(Rejection::BadCredentials)?;
+            let view = self.view(Freshness::Linearizable, request.deadline).await?;
+            let stored = user::find_password(&view, caller.account(), user)?;
+            let stored = stored.ok_or(Rejection::NotFound(Noun::User))?;
+            match self.hasher.verify(current, stored.value.phc()).await? {
+                Checked::Right { .. } => {}
+                Checked::Wrong => return Err(Rejection::BadCredentials.into()),
+            }
+            expect.push(Expectation { resource: Resource::Password(user), revision: stored.revision });
+        }
+        let password = PasswordHash::new(self.hasher.hash(new).await?);
+        let action = Action::SetPassword { user, password };
+        self.execute(&caller.orders(request, expect, action), request).await
+    }
+
+    /// Creates a service account with its first API key.
+    ///
+    /// # Errors
+    /// The rule that refused it.
+    pub async fn create_service_account(
+        &self,
+        caller: &Caller,
+        name: UserName,
+        roles: Vec<RoleName>,
+        form: ApiKeyForm,
+        request: &Request,
+    ) -> Result<(ServiceId, MintedKey, Done), Failure> {
+        let mut mint = self.mint(request)?;
+        let id = ServiceId::new(mint.uuid()?);
+        let minted = MintedKey { id: ApiKeyId::new(mint.uuid()?), key: mint.api_key(form)? };
+        let key = self.new_api_key(&minted, None, None);
+        let action = Action::CreateServiceAccount(NewServiceAccount { id, name, roles, key });
+        let done = self.execute(&caller.orders(request, Vec::new(), action), request).await?;
+        Ok((id, minted, done))
+    }
+
+    /// Adds an API key to a service account.
+    ///
+    /// # Errors
+    /// The rule that refused it.
+    pub async fn add_api_key(
+        &self,
+        caller: &Caller,
+        service: ServiceId,
+        label: Option<Label>,
+        lifetime: Option<Lifetime>,
+        request: &Request,
+    ) -> Result<(MintedKey, Done), Failure> {
+        let mut mint = self.mint(request)?;
+        let minted = MintedKey { id: ApiKeyId::new(mint.uuid()?), key: mint.api_key(ApiKeyForm::Prefixed)? };
+        let key = self.new_api_key(&minted, label, lifetime);
+        let action = Action::AddApiKey { service, key };
+        let done = self.execute(&caller.orders(request, Vec::new(), action), request).await?;
+        Ok((minted, done))
+    }
+
+    fn new_api_key(&self, minted: &MintedKey, label: Option<Label>, lifetime: Option<Lifetime>) -> NewApiKey {
+        let longest = self.settings().api_key;
+        let lifetime = lifetime.map_or(longest, |asked| asked.min(longest));
+        NewApiKey { id: minted.id, hash: stored_hash(minted.key.expose()), label, lifetime }
+    }
+}

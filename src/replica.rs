@@ -1,0 +1,155 @@
+//! The seam between the rules and what replicates them: `domain::apply` over the cluster's rows, and
+//! commands and replies as bytes.
+//!
+//! # Why a version byte
+//! A log entry may be read by a newer program than wrote it. A command that this version does not know is
+//! answered with [`Rejection::UnknownCommand`] on every node alike; it is never skipped in silence.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use conclave_cluster::state::{AsOfError, Row, Transaction, View};
+use conclave_cluster::{Cluster, LogTime, Machine, Unavailable, Verdict};
+use tokio::time::Instant;
+
+use crate::domain::{self, Command, RawRow, Read, Rejection, Reply, Rows, Timestamp};
+
+const VERSION: u8 = 1;
+
+/// The rules, as a machine that the cluster replicates.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules;
+
+impl Machine for Rules {
+    fn apply(&self, at: LogTime, revision: u64, rows: &mut Transaction<'_>, command: &[u8]) -> Verdict {
+        let outcome = match decode_command(command) {
+            Ok(command) => domain::apply(rows, Timestamp(at.0), revision, &command),
+            Err(rejection) => Err(rejection),
+        };
+        // A reply that does not encode reads as damage below: the same on every node.
+        let reply = postcard::to_extend(&outcome, vec![VERSION]).unwrap_or_default();
+        Verdict { reply: reply.into(), keep: outcome.is_ok() }
+    }
+
+    fn group<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
+        domain::rows::account_of(key)
+    }
+}
+
+/// A command as it stands in the log.
+///
+/// # Errors
+/// [`Rejection::Damaged`] if it does not encode, which no command of ours does.
+pub fn encode_command(command: &Command) -> Result<Bytes, Rejection> {
+    postcard::to_extend(command, vec![VERSION]).map(Bytes::from).map_err(|_| Rejection::Damaged)
+}
+
+/// What the machine answered.
+///
+/// # Errors
+/// The refusal, or [`Rejection::Damaged`] if the bytes are no reply.
+pub fn decode_reply(reply: &[u8]) -> Result<Reply, Rejection> {
+    let outcome: Result<Reply, Rejection> = match reply.split_first() {
+        Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|_| Rejection::Damaged)?,
+        _ => return Err(Rejection::Damaged),
+    };
+    outcome
+}
+
+fn decode_command(command: &[u8]) -> Result<Command, Rejection> {
+    match command.split_first() {
+        Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|_| Rejection::UnknownCommand),
+        _ => Err(Rejection::UnknownCommand),
+    }
+}
+
+/// How fresh a read must be, as its caller asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// Everything acknowledged anywhere before the request came. The default.
+    Linearizable,
+    /// At most so old; see [`MAX_STALENESS`].
+    Bounded(Duration),
+    /// At least that revision, and linearizable no further.
+    AtLeast(u64),
+    /// Exactly that revision. Known to be there first, and so linearizable up to it.
+    AsOf(u64),
+}
+
+/// The oldest answer that a bounded read gives.
+pub const MAX_STALENESS: Duration = Duration::from_secs(1);
+
+/// Why a read has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    #[error(transparent)]
+    AsOf(#[from] AsOfError),
+}
+
+/// The rows, as fresh as asked. One view serves one request, so that it sees one moment.
+///
+/// # Errors
+/// When they cannot be that fresh in time, or are no longer kept.
+pub async fn read(cluster: &Cluster, freshness: Freshness, deadline: Instant) -> Result<View, ReadError> {
+    Ok(match freshness {
+        Freshness::Linearizable => cluster.read_barrier(deadline).await?,
+        Freshness::Bounded(age) => cluster.bounded_view(age.min(MAX_STALENESS), deadline).await?,
+        Freshness::AtLeast(revision) => cluster.wait_revision(revision, deadline).await?,
+        Freshness::AsOf(revision) => cluster.wait_revision(revision, deadline).await?.as_of(revision)?,
+    })
+}
+
+fn raw(row: Row) -> RawRow {
+    RawRow { revision: row.revision, value: row.value }
+}
+
+impl Read for View {
+    fn get(&self, key: &[u8]) -> Option<RawRow> {
+        self.get(key).map(raw)
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], RawRow) -> ControlFlow<()>,
+    ) {
+        for (key, row) in Self::scan(self, prefix, after) {
+            if visit(&key, raw(row)).is_break() {
+                break;
+            }
+        }
+    }
+}
+
+impl Read for Transaction<'_> {
+    fn get(&self, key: &[u8]) -> Option<RawRow> {
+        self.get(key).map(raw)
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], RawRow) -> ControlFlow<()>,
+    ) {
+        for (key, row) in Self::scan(self, prefix, after) {
+            if visit(&key, raw(row)).is_break() {
+                break;
+            }
+        }
+    }
+}
+
+impl Rows for Transaction<'_> {
+    fn put(&mut self, key: &[u8], value: Vec<u8>) {
+        self.put(key, value);
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        self.delete(key);
+    }
+}
