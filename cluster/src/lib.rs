@@ -26,6 +26,8 @@ mod raft;
 mod start;
 pub mod state;
 pub mod status;
+#[cfg(test)]
+mod testing;
 mod wire;
 
 pub use call::CallHandler;

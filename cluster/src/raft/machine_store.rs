@@ -79,15 +79,23 @@ impl RaftStateMachine<Types> for MachineStore {
         self.clone()
     }
 
-    async fn install_snapshot(
-        &mut self,
-        _meta: &SnapshotMetaOf<Types>,
-        data: SnapshotData,
-    ) -> io::Result<()> {
-        let SnapshotData::Received(received) = data else {
-            return Err(io::Error::other("not a snapshot that has arrived from elsewhere"));
+    async fn install_snapshot(&mut self, meta: &SnapshotMetaOf<Types>, data: SnapshotData) -> io::Result<()> {
+        let received = match data {
+            SnapshotData::Received(received) => received,
+            // openraft's way to put a state machine back to its own snapshot.
+            SnapshotData::Sent(mut own) => {
+                let mut copy = self.store.receive_snapshot().map_err(fault)?;
+                while let Some(bytes) = own.next(COPY_BYTES)? {
+                    copy.write(&bytes)?;
+                }
+                copy
+            }
+            SnapshotData::Built => return Err(io::Error::other("a snapshot without bytes")),
         };
         let installed = self.store.install_snapshot(received).await.map_err(io::Error::other)?;
+        if installed.applied.map(convert::log_id) != meta.last_log_id {
+            return Err(io::Error::other("the snapshot is not the one that was announced"));
+        }
         tracing::info!(applied = ?installed.applied, revision = installed.revision, "installed a snapshot");
         Ok(())
     }
@@ -122,3 +130,5 @@ fn meta(info: &SnapshotInfo) -> io::Result<SnapshotMetaOf<Types>> {
 fn fault(fault: Fault) -> io::Error {
     io::Error::other(fault)
 }
+
+const COPY_BYTES: usize = 1 << 20;
