@@ -50,6 +50,8 @@ pub enum NodeError {
     Hasher(std::io::Error),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: std::net::SocketAddr, source: std::io::Error },
+    #[error("two routes contradict each other: {0}")]
+    Routes(#[from] matchit::InsertError),
     #[error("cannot start the actors: {0}")]
     Actors(String),
 }
@@ -81,7 +83,7 @@ impl Node {
         let http_metrics = metrics.register(HttpMetrics::register);
         let address = http.listen;
         let api = Api { app: Arc::clone(&app), metrics };
-        let server = Server::bind(http, api.router(), http_metrics)
+        let server = Server::bind(http, api.router()?, http_metrics)
             .await
             .map_err(|source| NodeError::Listen { address, source })?;
         let (told, fatal) = watch::channel(None);

@@ -3,13 +3,12 @@
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
-use warp::Filter;
 use warp::http::header::{AUTHORIZATION, HeaderName, IF_MATCH, USER_AGENT};
 use warp::http::{HeaderMap, StatusCode};
 
 use crate::app::Request;
 use crate::domain::Origin;
-use crate::http::context::{Context, context};
+use crate::http::context::Context;
 use crate::http::problem::Problem;
 use crate::http::{json, query};
 use crate::replica::{Freshness, MAX_STALENESS};
@@ -28,22 +27,30 @@ pub struct Call {
     pub context: Context,
     /// Method and path pattern, as in `POST /v1/accounts`.
     pub route: &'static str,
+    parameters: Vec<(&'static str, String)>,
     headers: HeaderMap,
     query: Option<String>,
     body: Bytes,
 }
 
-/// Reads the request for a handler of `route`. Rejects nothing: what is wrong is said by the handler.
-pub fn call(route: &'static str) -> impl Filter<Extract = (Call,), Error = warp::Rejection> + Clone {
-    let raw_query = warp::query::raw().map(Some).or(warp::any().map(|| None)).unify();
-    context()
-        .and(warp::header::headers_cloned())
-        .and(raw_query)
-        .and(warp::body::bytes())
-        .map(move |context, headers, query, body| Call { context, route, headers, query, body })
-}
-
 impl Call {
+    pub(super) const fn new(
+        context: Context,
+        route: &'static str,
+        parameters: Vec<(&'static str, String)>,
+        headers: HeaderMap,
+        query: Option<String>,
+        body: Bytes,
+    ) -> Self {
+        Self { context, route, parameters, headers, query, body }
+    }
+
+    /// A parameter of the path, decoded; empty for one that the pattern does not have.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> &str {
+        self.parameters.iter().find(|(has, _)| *has == name).map_or("", |(_, text)| text.as_str())
+    }
+
     /// The body.
     ///
     /// # Errors

@@ -7,14 +7,11 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use warp::Filter;
-use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
-use warp::reply::Response;
 
 use super::call::{Call, bad_id};
 use super::reply::{self, time};
-use super::{Answer, Api, any, route};
+use super::{Answer, Api, Route, route};
 use crate::app::accounts::Person;
 use crate::app::sign_in::{RefreshStyle, Who};
 use crate::app::tokens::Tokens;
@@ -26,25 +23,23 @@ use crate::http::problem::Problem;
 use crate::replica::Freshness;
 use crate::secret::Secret;
 
-/// All routes below `/iam`.
-pub fn routes(api: &Api) -> BoxedFilter<(Response,)> {
-    let verb = |capital: &'static str, small: &'static str| {
-        warp::path("iam")
-            .and(warp::path("v1"))
-            .and(warp::path(capital).or(warp::path(small)).unify())
-            .and(warp::path::end())
-    };
-    any(vec![
-        route!(api, post "POST /iam/v1/SignUpAsRootUser", verb("SignUpAsRootUser", "signUpAsRootUser"), sign_up_root),
-        route!(api, post "POST /iam/v1/SignInAsRootUser", verb("SignInAsRootUser", "signInAsRootUser"), sign_in_root),
-        route!(api, post "POST /iam/v1/SignUpAsIAMUser", verb("SignUpAsIAMUser", "signUpAsIAMUser"), sign_up_iam),
-        route!(api, post "POST /iam/v1/SignInAsIAMUser", verb("SignInAsIAMUser", "signInAsIAMUser"), sign_in_iam),
-        route!(api, get "GET /iam/v1/users/{userId}", warp::path!("iam" / "v1" / "users" / Segment), get_user, id),
-        route!(api, put "PUT /iam/v1/users/{userId}", warp::path!("iam" / "v1" / "users" / Segment), put_user, id),
-        route!(api, delete "DELETE /iam/v1/users/{userId}", warp::path!("iam" / "v1" / "users" / Segment), delete_user, id),
-    ])
+/// All routes below `/iam`. The real clients write the verbs with a small first letter.
+#[must_use]
+pub fn routes() -> Vec<Route> {
+    vec![
+        route!(POST "/iam/v1/SignUpAsRootUser", sign_up_root),
+        route!(POST "/iam/v1/signUpAsRootUser", sign_up_root),
+        route!(POST "/iam/v1/SignInAsRootUser", sign_in_root),
+        route!(POST "/iam/v1/signInAsRootUser", sign_in_root),
+        route!(POST "/iam/v1/SignUpAsIAMUser", sign_up_iam),
+        route!(POST "/iam/v1/signUpAsIAMUser", sign_up_iam),
+        route!(POST "/iam/v1/SignInAsIAMUser", sign_in_iam),
+        route!(POST "/iam/v1/signInAsIAMUser", sign_in_iam),
+        route!(GET "/iam/v1/users/{user}", get_user, user),
+        route!(PUT "/iam/v1/users/{user}", put_user, user),
+        route!(DELETE "/iam/v1/users/{user}", delete_user, user),
+    ]
 }
-use crate::http::path::Segment;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -57,7 +52,7 @@ struct NewRoot {
 
 async fn sign_up_root(api: &Api, call: &Call) -> Answer {
     let body: NewRoot = call.json()?;
-    let person = person(&body.email, body.password, body.first_name, body.last_name)?;
+    let person = person(&body.email, body.password, body.first_name.as_deref(), body.last_name.as_deref())?;
     let (account, id, done) = api.app.sign_up(person, &call.request("", "")?).await?;
     record(StatusCode::CREATED, &done, account, id)
 }
@@ -91,7 +86,7 @@ struct NewIamUser {
 
 async fn sign_up_iam(api: &Api, call: &Call) -> Answer {
     let body: NewIamUser = call.json()?;
-    let person = person(&body.email, body.password, body.first_name, body.last_name)?;
+    let person = person(&body.email, body.password, body.first_name.as_deref(), body.last_name.as_deref())?;
     let in_body = body.root_token.as_ref().map(|token| token.expose().as_str());
     let token = match call.bearer_if_any()? {
         Some(token) => token,
@@ -200,14 +195,14 @@ fn reachable(caller: &Caller, text: &str) -> Result<UserId, Problem> {
 fn person(
     email: &str,
     password: Secret<String>,
-    first_name: Option<String>,
-    last_name: Option<String>,
+    first_name: Option<&str>,
+    last_name: Option<&str>,
 ) -> Result<Person, Problem> {
     Ok(Person {
         name: None,
         email: Some(Email::parse(email)?),
-        first_name: first_name.as_deref().map(Label::parse).transpose()?,
-        last_name: last_name.as_deref().map(Label::parse).transpose()?,
+        first_name: first_name.map(Label::parse).transpose()?,
+        last_name: last_name.map(Label::parse).transpose()?,
         password: Password::parse(password).map_err(Failure::from)?,
     })
 }

@@ -10,19 +10,19 @@ pub mod iam;
 pub mod native;
 pub mod problems;
 pub mod reply;
+pub mod routes;
 pub mod signed;
 
-use std::future::Future;
 use std::sync::Arc;
 
-use warp::Filter;
 use warp::filters::BoxedFilter;
-use warp::reply::{Reply, Response};
+use warp::reply::Response;
 
 use crate::app::App;
 use crate::http::problem::{self, Problem};
 use crate::http::router::{Router, Surface};
 use crate::telemetry::Metrics;
+use routes::{Route, Routes, route};
 
 /// Everything handlers are given.
 #[derive(Clone, Debug)]
@@ -31,53 +31,31 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
 }
 
-impl Api {
-    /// All surfaces, each with its own shape of errors.
-    #[must_use]
-    pub fn router(&self) -> Router {
-        Router::new()
-            .with(Surface::new("/v1", native::routes(self)))
-            .with(Surface::new("/iam", iam::routes(self)).render(problem::detail))
-            .with(Surface::new("/health", health::health()))
-            .with(Surface::new("/ready", health::ready(self)))
-    }
-
-    /// This, as the first argument of a handler.
-    fn given(&self) -> impl Filter<Extract = (Self,), Error = std::convert::Infallible> + Clone + use<> {
-        let api = self.clone();
-        warp::any().map(move || api.clone())
-    }
-}
-
 /// What a handler gives: a reply, or the problem that its surface writes in its own way.
 type Answer = Result<Response, Problem>;
 
-/// Names the route, for metrics and for idempotency keys, and writes the problem of a refusal.
-async fn answer(route: &'static str, answer: impl Future<Output = Answer>) -> Response {
-    let mut response = answer.await.unwrap_or_else(Reply::into_response);
-    response.extensions_mut().insert(crate::http::metrics::Endpoint(route));
-    response
-}
+impl Api {
+    /// All surfaces, each with its own shape of errors.
+    ///
+    /// # Errors
+    /// When two routes contradict each other.
+    pub fn router(&self) -> Result<Router, matchit::InsertError> {
+        let probes = self.filter(health::routes())?;
+        Ok(Router::new()
+            .with(Surface::new("/v1", self.filter(native::routes())?))
+            .with(Surface::new("/iam", self.filter(iam::routes())?).render(problem::detail))
+            .with(Surface::new("/health", probes.clone()))
+            .with(Surface::new("/ready", probes.clone()))
+            .with(Surface::new("/metrics", probes)))
+    }
 
-/// Declares a route: method, path, and the handler with the path's parameters after `(api, call)`.
-macro_rules! route {
-    ($api:expr, $method:ident $route:literal, $path:expr, $handler:path $(, $parameter:ident)*) => {{
-        use warp::Filter as _;
-        // The path first: another method is only wrong where the path is right.
-        $path
-            .and(warp::$method())
-            .and($api.given())
-            .and(crate::api::call::call($route))
-            .then(|$($parameter: crate::http::path::Segment,)* api: crate::api::Api, call: crate::api::call::Call| {
-                crate::api::answer($route, async move { $handler(&api, &call $(, &$parameter.0)*).await })
-            })
-            .boxed()
-    }};
-}
-use route;
+    /// Every route of every surface.
+    #[must_use]
+    pub fn routes() -> Vec<Route> {
+        [native::routes(), iam::routes(), health::routes()].concat()
+    }
 
-/// Tries each in turn.
-fn any(routes: Vec<BoxedFilter<(Response,)>>) -> BoxedFilter<(Response,)> {
-    let none = warp::any().and_then(|| async { Err::<Response, _>(warp::reject::not_found()) }).boxed();
-    routes.into_iter().rev().fold(none, |rest, route| route.or(rest).unify().boxed())
+    fn filter(&self, routes: Vec<Route>) -> Result<BoxedFilter<(Response,)>, matchit::InsertError> {
+        Ok(Routes::new(routes)?.filter(self.clone()))
+    }
 }

@@ -37,6 +37,7 @@ pub fn created(revision: u64, tag: u64, location: &str, body: &impl Serialize) -
 }
 
 /// Nothing more to say.
+#[must_use]
 pub fn empty(revision: u64) -> Response {
     let mut response = Response::new("".into());
     *response.status_mut() = StatusCode::NO_CONTENT;

@@ -33,9 +33,9 @@ impl App {
         let claimed = verifier::unverified_account(token).and_then(|id| AccountId::parse(&id).ok());
         let account = claimed.ok_or(Rejection::Unauthenticated)?;
         let now = self.now(view);
-        let keys = self.key_set(view, account, now).map_err(|failure| match failure {
-            Failure::Rejected(Rejection::NotFound(_)) => Rejection::Unauthenticated.into(),
-            other => other,
+        let keys = self.key_set(view, account, now).map_err(|failure| {
+            let is_missing = matches!(failure, Failure::Rejected(Rejection::NotFound(_)));
+            if is_missing { Rejection::Unauthenticated.into() } else { failure }
         })?;
         let expected = Expected {
             keys: keys.set(),

@@ -74,7 +74,7 @@ impl Request {
         match &mut next.named {
             Some(named) => named.route = format!("{}#{step}", named.route),
             None => {
-                next.random = first_half(&Sha256::digest([&self.random[..], &step.to_be_bytes()].concat()))
+                next.random = first_half(&Sha256::digest([&self.random[..], &step.to_be_bytes()].concat()));
             }
         }
         next

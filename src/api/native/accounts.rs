@@ -1,12 +1,10 @@
 //! Accounts: open one, look at it, rotate its signing key.
 
 use serde::{Deserialize, Serialize};
-use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
-use warp::reply::Response;
 
 use super::users::UserView;
-use super::{Answer, Api, Call, Segment, any, in_account, route};
+use super::{Answer, Api, Call, Route, route};
 use crate::api::call::bad_id;
 use crate::api::reply::{self, time};
 use crate::api::signed::{self, account_id};
@@ -17,13 +15,13 @@ use crate::domain::account::{self, Account, AccountState};
 use crate::domain::{Email, Label, Resource, Stored, UserName, user};
 use crate::secret::Secret;
 
-pub(super) fn routes(api: &Api) -> BoxedFilter<(Response,)> {
-    any(vec![
-        route!(api, post "POST /v1/accounts", warp::path!("v1" / "accounts"), create),
-        route!(api, get "GET /v1/accounts/{account}", in_account!(), show, account),
-        route!(api, get "GET /v1/accounts/{account}/jwks.json", in_account!("jwks.json"), jwks, account),
-        route!(api, post "POST /v1/accounts/{account}/signing-keys", in_account!("signing-keys"), rotate, account),
-    ])
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        route!(POST "/v1/accounts", create),
+        route!(GET "/v1/accounts/{account}", show, account),
+        route!(GET "/v1/accounts/{account}/jwks.json", jwks, account),
+        route!(POST "/v1/accounts/{account}/signing-keys", rotate, account),
+    ]
 }
 
 /// Somebody who opens an account.

@@ -3,18 +3,16 @@
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
-use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
-use warp::reply::Response;
 
-use super::{Answer, Api, Call, Segment, in_account, route};
+use super::{Answer, Api, Call, Route, route};
 use crate::api::reply::{self, Page, PageQuery, time};
 use crate::app::permit::ReadAudit;
 use crate::domain::Actor;
 use crate::domain::audit::{self, AuditRecord};
 
-pub(super) fn routes(api: &Api) -> BoxedFilter<(Response,)> {
-    route!(api, get "GET /v1/accounts/{account}/audit", in_account!("audit"), list, account)
+pub(super) fn routes() -> Vec<Route> {
+    vec![route!(GET "/v1/accounts/{account}/audit", list, account)]
 }
 
 #[derive(Serialize)]

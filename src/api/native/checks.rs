@@ -1,27 +1,22 @@
 //! Permission checks: may this principal do that, one or many at once; and who can.
 
 use serde::{Deserialize, Serialize};
-use warp::Filter;
-use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
-use warp::reply::Response;
 
 use super::memberships::PrincipalView;
-use super::{Answer, Api, Call, Segment, Signed, any, find_service, find_user, in_account, route};
+use super::{Answer, Api, Call, Route, Signed, find_service, find_user, route};
 use crate::api::reply;
 use crate::app::permit::Check;
 use crate::domain::{Permission, Principal, Rejection, authority, membership, role};
 use crate::http::problem::Problem;
 
-pub(super) fn routes(api: &Api) -> BoxedFilter<(Response,)> {
-    let check = || in_account!("check");
-    let batch = warp::path!("v1" / "accounts" / Segment / "check" / "batch");
-    any(vec![
-        route!(api, get "GET /v1/accounts/{account}/check", check(), check_one, account),
-        route!(api, post "POST /v1/accounts/{account}/check", check(), check_body, account),
-        route!(api, post "POST /v1/accounts/{account}/check/batch", batch, check_many, account),
-        route!(api, get "GET /v1/accounts/{account}/who-can", in_account!("who-can"), who_can, account),
-    ])
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        route!(GET "/v1/accounts/{account}/check", check_one, account),
+        route!(POST "/v1/accounts/{account}/check", check_body, account),
+        route!(POST "/v1/accounts/{account}/check/batch", check_many, account),
+        route!(GET "/v1/accounts/{account}/who-can", who_can, account),
+    ]
 }
 
 /// A question. Without a principal it is about the caller, who needs no permission to ask that.

@@ -1,17 +1,15 @@
 //! The cluster as this node sees it, for operators of this machine.
 
 use serde::Serialize;
-use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
-use warp::reply::Response;
 
-use super::{Answer, Api, Call, route};
+use super::{Answer, Api, Call, Route, route};
 use crate::api::reply;
 use crate::http::problem::Problem;
 use conclave_cluster::{MemberStatus, Role, Status};
 
-pub(super) fn routes(api: &Api) -> BoxedFilter<(Response,)> {
-    route!(api, get "GET /v1/cluster/members", warp::path!("v1" / "cluster" / "members"), members)
+pub(super) fn routes() -> Vec<Route> {
+    vec![route!(GET "/v1/cluster/members", members)]
 }
 
 #[derive(Serialize)]

@@ -1,30 +1,28 @@
 //! Who has which role, from both sides.
 
 use serde::Serialize;
-use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
-use warp::reply::Response;
 
 use super::roles::role_name;
-use super::{Answer, Api, Call, Segment, any, find_for_writing, find_principal, route};
+use super::{Answer, Api, Call, Route, find_for_writing, find_principal, route};
 use crate::api::call::bad_id;
 use crate::api::reply::{self, Page, PageQuery};
 use crate::api::signed::order;
 use crate::app::permit::{ReadRoles, ReadUsers};
 use crate::domain::{Action, Principal, Reply, membership, role};
 
-pub(super) fn routes(api: &Api) -> BoxedFilter<(Response,)> {
-    let all = warp::path!("v1" / "accounts" / Segment / Segment / Segment / "roles");
-    let one = || warp::path!("v1" / "accounts" / Segment / Segment / Segment / "roles" / Segment);
-    let permissions = warp::path!("v1" / "accounts" / Segment / Segment / Segment / "permissions");
-    let members = warp::path!("v1" / "accounts" / Segment / "roles" / Segment / "members");
-    any(vec![
-        route!(api, get "GET /v1/accounts/{account}/roles/{role}/members", members, list_members, account, role),
-        route!(api, get "GET /v1/accounts/{account}/{principals}/{principal}/roles", all, list, account, principals, principal),
-        route!(api, put "PUT /v1/accounts/{account}/{principals}/{principal}/roles/{role}", one(), assign, account, principals, principal, role),
-        route!(api, delete "DELETE /v1/accounts/{account}/{principals}/{principal}/roles/{role}", one(), unassign, account, principals, principal, role),
-        route!(api, get "GET /v1/accounts/{account}/{principals}/{principal}/permissions", permissions, list_permissions, account, principals, principal),
-    ])
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        route!(GET "/v1/accounts/{account}/roles/{role}/members", list_members, account, role),
+        route!(GET "/v1/accounts/{account}/users/{user}/roles", list, account, "users", user),
+        route!(GET "/v1/accounts/{account}/service-accounts/{service}/roles", list, account, "service-accounts", service),
+        route!(PUT "/v1/accounts/{account}/users/{user}/roles/{role}", assign, account, "users", user, role),
+        route!(PUT "/v1/accounts/{account}/service-accounts/{service}/roles/{role}", assign, account, "service-accounts", service, role),
+        route!(DELETE "/v1/accounts/{account}/users/{user}/roles/{role}", unassign, account, "users", user, role),
+        route!(DELETE "/v1/accounts/{account}/service-accounts/{service}/roles/{role}", unassign, account, "service-accounts", service, role),
+        route!(GET "/v1/accounts/{account}/users/{user}/permissions", list_permissions, account, "users", user),
+        route!(GET "/v1/accounts/{account}/service-accounts/{service}/permissions", list_permissions, account, "service-accounts", service),
+    ]
 }
 
 /// A principal as others see it.

@@ -17,33 +17,32 @@ mod transactions;
 mod users;
 
 use conclave_cluster::state::View;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 use super::call::{Call, bad_id};
 use super::signed::Signed;
-use super::{Answer, Api, any, route};
+use super::{Answer, Api, Route, route};
 use crate::app::Caller;
 use crate::domain::{AccountId, Principal, ServiceId, UserId, service, user};
-use crate::http::path::Segment;
 use crate::http::problem::Problem;
 
 /// All routes below `/v1`.
-pub fn routes(api: &Api) -> BoxedFilter<(Response,)> {
-    any(vec![
-        checks::routes(api),
-        tokens::routes(api),
-        sign_in::routes(api),
-        users::routes(api),
-        service_accounts::routes(api),
-        roles::routes(api),
-        memberships::routes(api),
-        sessions::routes(api),
-        audit::routes(api),
-        cluster::routes(api),
-        transactions::routes(api),
-        accounts::routes(api),
-    ])
+#[must_use]
+pub fn routes() -> Vec<Route> {
+    [
+        accounts::routes(),
+        audit::routes(),
+        checks::routes(),
+        cluster::routes(),
+        memberships::routes(),
+        roles::routes(),
+        service_accounts::routes(),
+        sessions::routes(),
+        sign_in::routes(),
+        tokens::routes(),
+        transactions::routes(),
+        users::routes(),
+    ]
+    .concat()
 }
 
 /// A user of the account by id, name, e-mail address or `me`.
@@ -100,9 +99,3 @@ async fn find_for_writing(
 fn location(account: AccountId, collection: &str, id: &dyn std::fmt::Display) -> String {
     format!("/v1/accounts/{account}/{collection}/{id}")
 }
-
-/// `/v1/accounts/{account}/<collection>`.
-macro_rules! in_account {
-    ($($segment:expr),*) => { warp::path!("v1" / "accounts" / Segment / ..)$(.and(warp::path($segment)))*.and(warp::path::end()) };
-}
-use in_account;

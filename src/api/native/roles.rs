@@ -3,12 +3,9 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use warp::Filter;
-use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
-use warp::reply::Response;
 
-use super::{Answer, Api, Call, Segment, any, in_account, location, route};
+use super::{Answer, Api, Call, Route, location, route};
 use crate::api::call::bad_id;
 use crate::api::reply::{self, Page, PageQuery, time};
 use crate::api::signed::order;
@@ -17,16 +14,14 @@ use crate::domain::role::{self, Role, RoleChanges};
 use crate::domain::{Action, Label, Permission, Resource, RoleName};
 use crate::http::problem::Problem;
 
-pub(super) fn routes(api: &Api) -> BoxedFilter<(Response,)> {
-    let all = || in_account!("roles");
-    let one = || warp::path!("v1" / "accounts" / Segment / "roles" / Segment);
-    any(vec![
-        route!(api, get "GET /v1/accounts/{account}/roles", all(), list, account),
-        route!(api, post "POST /v1/accounts/{account}/roles", all(), create, account),
-        route!(api, get "GET /v1/accounts/{account}/roles/{role}", one(), show, account, role),
-        route!(api, patch "PATCH /v1/accounts/{account}/roles/{role}", one(), change, account, role),
-        route!(api, delete "DELETE /v1/accounts/{account}/roles/{role}", one(), remove, account, role),
-    ])
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        route!(GET "/v1/accounts/{account}/roles", list, account),
+        route!(POST "/v1/accounts/{account}/roles", create, account),
+        route!(GET "/v1/accounts/{account}/roles/{role}", show, account, role),
+        route!(PATCH "/v1/accounts/{account}/roles/{role}", change, account, role),
+        route!(DELETE "/v1/accounts/{account}/roles/{role}", remove, account, role),
+    ]
 }
 
 #[derive(Serialize)]

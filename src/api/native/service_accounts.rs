@@ -1,12 +1,9 @@
 //! Service accounts and their API keys.
 
 use serde::{Deserialize, Serialize};
-use warp::Filter;
-use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
-use warp::reply::Response;
 
-use super::{Answer, Api, Call, Segment, any, find_for_writing, find_service, in_account, location, route};
+use super::{Answer, Api, Call, Route, find_for_writing, find_service, location, route};
 use crate::api::call::bad_id;
 use crate::api::reply::{self, Page, PageQuery, time};
 use crate::api::signed::order;
@@ -19,24 +16,18 @@ use crate::domain::{
 };
 use crate::http::problem::Problem;
 
-pub(super) fn routes(api: &Api) -> BoxedFilter<(Response,)> {
-    let all = || in_account!("service-accounts");
-    let one = || warp::path!("v1" / "accounts" / Segment / "service-accounts" / Segment);
-    let disable = warp::path!("v1" / "accounts" / Segment / "service-accounts" / Segment / "disable");
-    let enable = warp::path!("v1" / "accounts" / Segment / "service-accounts" / Segment / "enable");
-    let keys = || warp::path!("v1" / "accounts" / Segment / "service-accounts" / Segment / "keys");
-    let key = warp::path!("v1" / "accounts" / Segment / "service-accounts" / Segment / "keys" / Segment);
-    any(vec![
-        route!(api, get "GET /v1/accounts/{account}/service-accounts", all(), list, account),
-        route!(api, post "POST /v1/accounts/{account}/service-accounts", all(), create, account),
-        route!(api, get "GET /v1/accounts/{account}/service-accounts/{service}", one(), show, account, service),
-        route!(api, delete "DELETE /v1/accounts/{account}/service-accounts/{service}", one(), remove, account, service),
-        route!(api, post "POST /v1/accounts/{account}/service-accounts/{service}/disable", disable, disable_service, account, service),
-        route!(api, post "POST /v1/accounts/{account}/service-accounts/{service}/enable", enable, enable_service, account, service),
-        route!(api, get "GET /v1/accounts/{account}/service-accounts/{service}/keys", keys(), list_keys, account, service),
-        route!(api, post "POST /v1/accounts/{account}/service-accounts/{service}/keys", keys(), add_key, account, service),
-        route!(api, delete "DELETE /v1/accounts/{account}/service-accounts/{service}/keys/{key}", key, revoke_key, account, service, key),
-    ])
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        route!(GET "/v1/accounts/{account}/service-accounts", list, account),
+        route!(POST "/v1/accounts/{account}/service-accounts", create, account),
+        route!(GET "/v1/accounts/{account}/service-accounts/{service}", show, account, service),
+        route!(DELETE "/v1/accounts/{account}/service-accounts/{service}", remove, account, service),
+        route!(POST "/v1/accounts/{account}/service-accounts/{service}/disable", disable_service, account, service),
+        route!(POST "/v1/accounts/{account}/service-accounts/{service}/enable", enable_service, account, service),
+        route!(GET "/v1/accounts/{account}/service-accounts/{service}/keys", list_keys, account, service),
+        route!(POST "/v1/accounts/{account}/service-accounts/{service}/keys", add_key, account, service),
+        route!(DELETE "/v1/accounts/{account}/service-accounts/{service}/keys/{key}", revoke_key, account, service, key),
+    ]
 }
 
 #[derive(Serialize)]

@@ -1,11 +1,9 @@
 //! Sessions: list a principal's, end one or all.
 
 use serde::Serialize;
-use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
-use warp::reply::Response;
 
-use super::{Answer, Api, Call, Segment, any, find_for_writing, find_principal, route};
+use super::{Answer, Api, Call, Route, find_for_writing, find_principal, route};
 use crate::api::call::bad_id;
 use crate::api::reply::{self, Page, time};
 use crate::api::signed::order;
@@ -13,14 +11,14 @@ use crate::app::permit::ReadSessions;
 use crate::domain::session::{self, Method, Refresh, Session};
 use crate::domain::{Action, SessionId};
 
-pub(super) fn routes(api: &Api) -> BoxedFilter<(Response,)> {
-    let all = || warp::path!("v1" / "accounts" / Segment / Segment / Segment / "sessions");
-    let one = warp::path!("v1" / "accounts" / Segment / "sessions" / Segment);
-    any(vec![
-        route!(api, get "GET /v1/accounts/{account}/{principals}/{principal}/sessions", all(), list, account, principals, principal),
-        route!(api, delete "DELETE /v1/accounts/{account}/{principals}/{principal}/sessions", all(), end_all, account, principals, principal),
-        route!(api, delete "DELETE /v1/accounts/{account}/sessions/{session}", one, end, account, session),
-    ])
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        route!(GET "/v1/accounts/{account}/users/{user}/sessions", list, account, "users", user),
+        route!(GET "/v1/accounts/{account}/service-accounts/{service}/sessions", list, account, "service-accounts", service),
+        route!(DELETE "/v1/accounts/{account}/users/{user}/sessions", end_all, account, "users", user),
+        route!(DELETE "/v1/accounts/{account}/service-accounts/{service}/sessions", end_all, account, "service-accounts", service),
+        route!(DELETE "/v1/accounts/{account}/sessions/{session}", end, account, session),
+    ]
 }
 
 #[derive(Serialize)]

@@ -1,11 +1,9 @@
 //! Signing in: as root by e-mail address, as a user of an account, as a service account.
 
 use serde::{Deserialize, Serialize};
-use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
-use warp::reply::Response;
 
-use super::{Answer, Api, Call, Segment, any, in_account, route};
+use super::{Answer, Api, Call, Route, route};
 use crate::api::reply::{self, time};
 use crate::app::Failure;
 use crate::app::sign_in::{RefreshStyle, Who};
@@ -15,13 +13,12 @@ use crate::domain::{AccountId, Email, Rejection};
 use crate::http::problem::Problem;
 use crate::secret::Secret;
 
-pub(super) fn routes(api: &Api) -> BoxedFilter<(Response,)> {
-    let service = warp::path!("v1" / "accounts" / Segment / "service-accounts" / "sign-in");
-    any(vec![
-        route!(api, post "POST /v1/sign-in", warp::path!("v1" / "sign-in"), root),
-        route!(api, post "POST /v1/accounts/{account}/sign-in", in_account!("sign-in"), user, account),
-        route!(api, post "POST /v1/accounts/{account}/service-accounts/sign-in", service, service_account, account),
-    ])
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        route!(POST "/v1/sign-in", root),
+        route!(POST "/v1/accounts/{account}/sign-in", user, account),
+        route!(POST "/v1/accounts/{account}/service-accounts/sign-in", service_account, account),
+    ]
 }
 
 /// What a client gets for its proof.

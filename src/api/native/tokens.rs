@@ -1,29 +1,23 @@
 //! Tokens: refresh, validate, revoke, introspect.
 
 use serde::{Deserialize, Serialize};
-use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
-use warp::reply::Response;
 
 use super::sign_in::given;
-use super::{Answer, Api, Call, Segment, any, route};
+use super::{Answer, Api, Call, Route, route};
 use crate::api::reply;
 use crate::api::signed::account_id;
 use crate::app::Caller;
 use crate::app::permit::Introspect;
 use crate::secret::Secret;
 
-pub(super) fn routes(api: &Api) -> BoxedFilter<(Response,)> {
-    let refreshing = warp::path!("v1" / "accounts" / Segment / "tokens" / "refresh");
-    let validating = warp::path!("v1" / "accounts" / Segment / "tokens" / "validate");
-    let revoking = warp::path!("v1" / "accounts" / Segment / "tokens" / "revoke");
-    let introspecting = warp::path!("v1" / "accounts" / Segment / "tokens" / "introspect");
-    any(vec![
-        route!(api, post "POST /v1/accounts/{account}/tokens/introspect", introspecting, introspect, account),
-        route!(api, post "POST /v1/accounts/{account}/tokens/validate", validating, validate, account),
-        route!(api, post "POST /v1/accounts/{account}/tokens/refresh", refreshing, refresh, account),
-        route!(api, post "POST /v1/accounts/{account}/tokens/revoke", revoking, revoke, account),
-    ])
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        route!(POST "/v1/accounts/{account}/tokens/introspect", introspect, account),
+        route!(POST "/v1/accounts/{account}/tokens/validate", validate, account),
+        route!(POST "/v1/accounts/{account}/tokens/refresh", refresh, account),
+        route!(POST "/v1/accounts/{account}/tokens/revoke", revoke, account),
+    ]
 }
 
 #[derive(Deserialize)]
@@ -59,7 +53,7 @@ async fn validate(api: &Api, call: &Call, account: &str) -> Answer {
 
 /// What a token is good for (RFC 7662), for those who may know.
 #[derive(Serialize)]
-struct Active<'t> {
+struct Introspection<'t> {
     active: bool,
     sub: &'t str,
     username: &'t str,
@@ -76,7 +70,7 @@ struct Active<'t> {
     jti: &'t str,
 }
 
-impl<'t> Active<'t> {
+impl<'t> Introspection<'t> {
     fn new(caller: &'t Caller) -> Self {
         let claims = caller.claims();
         Self {
@@ -114,7 +108,7 @@ async fn introspect(api: &Api, call: &Call, account: &str) -> Answer {
     }
     let revision = signed.now.revision();
     Ok(match &found {
-        Some(owner) => reply::at(revision, StatusCode::OK, &Active::new(owner)),
+        Some(owner) => reply::at(revision, StatusCode::OK, &Introspection::new(owner)),
         None => reply::at(revision, StatusCode::OK, &Inactive { active: false }),
     })
 }

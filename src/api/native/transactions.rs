@@ -1,13 +1,11 @@
 //! Several actions that happen together or not at all, if the things they rest on are as the client saw.
 
 use serde::{Deserialize, Serialize};
-use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
-use warp::reply::Response;
 
 use super::roles::{NewRole, RolePatch, role_name};
 use super::users::{NewUser, UserPatch};
-use super::{Answer, Api, Call, Segment, find_for_writing, in_account, route};
+use super::{Answer, Api, Call, Route, find_for_writing, route};
 use crate::api::call::bad_id;
 use crate::api::reply;
 use crate::app::Caller;
@@ -15,8 +13,8 @@ use crate::domain::user::UserStatus;
 use crate::domain::{Action, Expectation, MAX_TRANSACTION, Principal, Resource, UserId};
 use crate::http::problem::Problem;
 
-pub(super) fn routes(api: &Api) -> BoxedFilter<(Response,)> {
-    route!(api, post "POST /v1/accounts/{account}/transactions", in_account!("transactions"), commit, account)
+pub(super) fn routes() -> Vec<Route> {
+    vec![route!(POST "/v1/accounts/{account}/transactions", commit, account)]
 }
 
 #[derive(Deserialize)]

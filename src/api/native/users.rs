@@ -1,12 +1,9 @@
 //! Users of an account.
 
 use serde::{Deserialize, Serialize};
-use warp::Filter;
-use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
-use warp::reply::Response;
 
-use super::{Answer, Api, Call, Segment, any, find_for_writing, find_user, in_account, location, route};
+use super::{Answer, Api, Call, Route, find_for_writing, find_user, location, route};
 use crate::api::call::bad_id;
 use crate::api::reply::{self, Page, PageQuery, time};
 use crate::api::signed::{expected, order};
@@ -19,22 +16,17 @@ use crate::domain::{Action, Email, Label, Principal, Resource, RoleName, UserId,
 use crate::http::problem::Problem;
 use crate::secret::Secret;
 
-pub(super) fn routes(api: &Api) -> BoxedFilter<(Response,)> {
-    let users = || in_account!("users");
-    let one = || warp::path!("v1" / "accounts" / Segment / "users" / Segment);
-    let password = warp::path!("v1" / "accounts" / Segment / "users" / Segment / "password");
-    let disable = warp::path!("v1" / "accounts" / Segment / "users" / Segment / "disable");
-    let enable = warp::path!("v1" / "accounts" / Segment / "users" / Segment / "enable");
-    any(vec![
-        route!(api, get "GET /v1/accounts/{account}/users/{user}", one(), show, account, user),
-        route!(api, get "GET /v1/accounts/{account}/users", users(), list, account),
-        route!(api, post "POST /v1/accounts/{account}/users", users(), create, account),
-        route!(api, patch "PATCH /v1/accounts/{account}/users/{user}", one(), change, account, user),
-        route!(api, delete "DELETE /v1/accounts/{account}/users/{user}", one(), remove, account, user),
-        route!(api, put "PUT /v1/accounts/{account}/users/{user}/password", password, set_password, account, user),
-        route!(api, post "POST /v1/accounts/{account}/users/{user}/disable", disable, disable_user, account, user),
-        route!(api, post "POST /v1/accounts/{account}/users/{user}/enable", enable, enable_user, account, user),
-    ])
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        route!(GET "/v1/accounts/{account}/users/{user}", show, account, user),
+        route!(GET "/v1/accounts/{account}/users", list, account),
+        route!(POST "/v1/accounts/{account}/users", create, account),
+        route!(PATCH "/v1/accounts/{account}/users/{user}", change, account, user),
+        route!(DELETE "/v1/accounts/{account}/users/{user}", remove, account, user),
+        route!(PUT "/v1/accounts/{account}/users/{user}/password", set_password, account, user),
+        route!(POST "/v1/accounts/{account}/users/{user}/disable", disable_user, account, user),
+        route!(POST "/v1/accounts/{account}/users/{user}/enable", enable_user, account, user),
+    ]
 }
 
 /// A user as the API shows it: no hash, no epoch.
