@@ -3,8 +3,10 @@
 pub mod api;
 pub mod app;
 pub mod auth;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod dev;
 pub mod domain;
 pub mod http;
 pub mod node;
