@@ -49,8 +49,14 @@ pub(crate) fn is_settled(core: &Core) -> bool {
     membership.voter_ids().any(|voter| voter == node) && membership.get_node(&node) == Some(&core.member)
 }
 
-/// Asks `peers`, and whom they name, until this node is a voter under its present addresses.
-pub(crate) async fn join(core: &Core, peers: &[String], deadline: Instant) -> Result<(), StartError> {
+/// Asks `peers`, and whom they name, until this node is a voter under its present addresses. `is_new` says that
+/// it came with an empty disk.
+pub(crate) async fn join(
+    core: &Core,
+    peers: &[String],
+    is_new: bool,
+    deadline: Instant,
+) -> Result<(), StartError> {
     let mut last = "no peer was asked".to_owned();
     let mut hint: Option<Peer> = None;
     for round in 0_usize.. {
@@ -62,7 +68,7 @@ pub(crate) async fn join(core: &Core, peers: &[String], deadline: Instant) -> Re
         } else {
             let target = hint.take().or_else(|| candidate(core, peers, round));
             let Some(target) = target else { return Err(StartError::NotJoined(last)) };
-            ask(core, target).await
+            ask(core, target, is_new).await
         };
         match answer {
             JoinAnswer::Done => return Ok(()),
@@ -89,8 +95,8 @@ fn candidate(core: &Core, peers: &[String], round: usize) -> Option<Peer> {
     all.get(round.checked_rem(all.len())?).cloned()
 }
 
-async fn ask(core: &Core, target: Peer) -> JoinAnswer {
-    let is_fresh = core.raft.metrics().borrow_watched().last_log_index.is_none();
+async fn ask(core: &Core, target: Peer, is_new: bool) -> JoinAnswer {
+    let is_fresh = is_new && core.raft.metrics().borrow_watched().last_log_index.is_none();
     let request = Request::Join { member: core.member.clone(), is_fresh };
     let addr = target.addr.clone();
     match core.ask(target, &request, JOIN_STEP, None).await {

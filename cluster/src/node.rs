@@ -1,7 +1,7 @@
 //! A running node, put together from its parts. The parts may be real or simulated.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,7 +23,7 @@ use crate::membership;
 use crate::network::{Channel, Service, Transport};
 use crate::raft::log_store::LogStore;
 use crate::raft::machine_store::MachineStore;
-use crate::raft::network::Network;
+use crate::raft::network::{AddressBook, Network};
 use crate::raft::service::RaftService;
 use crate::raft::{Member, Raft, convert, settings};
 use crate::state::Store;
@@ -45,7 +45,7 @@ pub(crate) struct Node {
     log: Arc<dyn LogDevice>,
     is_recovered: Arc<AtomicBool>,
     /// A real node's data folder, locked.
-    folder: OnceLock<DataFolder>,
+    folder: Mutex<Option<DataFolder>>,
 }
 
 impl Node {
@@ -61,7 +61,8 @@ impl Node {
         let durability = store.durability();
         let durable = Arc::new(move || durability.borrow().durable.map(|position| position.index));
         let append_ttl = Duration::from_millis(config.timing.election_max_ms);
-        let network = Network::new(identity.node, Arc::clone(&transport), append_ttl);
+        let addresses = AddressBook::default();
+        let network = Network::new(identity.node, Arc::clone(&transport), addresses.clone(), append_ttl);
         let raft = Raft::new(
             identity.node.0,
             settings,
@@ -87,23 +88,24 @@ impl Node {
             handler: OnceLock::new(),
             log,
             is_recovered: Arc::default(),
-            folder: OnceLock::new(),
+            folder: Mutex::default(),
             core: Arc::clone(&core),
         });
-        tokio::spawn(watch_raft(Arc::clone(&core)));
+        tokio::spawn(watch_raft(Arc::clone(&core), addresses));
         tokio::spawn(watch_disk(Arc::clone(&core)));
         tokio::spawn(recover(core, Arc::clone(&node.is_recovered)));
         Ok(node)
     }
 
-    /// Keeps the folder's lock for as long as the node lives.
+    /// Keeps the folder's lock until the node stops.
     pub(crate) fn keep(&self, folder: DataFolder) {
-        self.folder.get_or_init(|| folder);
+        *self.folder.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder);
     }
 
     /// Remembers on the disk that the node has become a member.
     pub(crate) fn mark_started(&self) -> Result<(), StartError> {
-        self.folder.get().map_or(Ok(()), |folder| Ok(folder.mark_started()?))
+        let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        folder.as_ref().map_or(Ok(()), |folder| Ok(folder.mark_started()?))
     }
 
     pub(crate) fn is_recovered(&self) -> bool {
@@ -127,6 +129,10 @@ impl Node {
             if let Err(fault) = self.core.store.flush().await {
                 tracing::warn!(%fault, "the state was not flushed; the log has it");
             }
+            let store = self.core.store.clone();
+            if let Err(error) = tokio::task::spawn_blocking(move || store.close()).await {
+                tracing::warn!(%error, "the state was not closed");
+            }
             if let Err(error) = self.log.close().await {
                 tracing::warn!(%error, "the log did not close cleanly");
             }
@@ -135,6 +141,8 @@ impl Node {
             tracing::warn!("stopping took too long; the log has what was acknowledged");
         }
         self.core.transport.close();
+        // Handles may live on; another process may have the folder now.
+        drop(self.folder.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     async fn respond(&self, from: NodeId, request: Request) -> Response {
@@ -190,10 +198,14 @@ impl Service for NodeService {
 }
 
 /// Raft stops by itself only when its storage failed or it has a bug.
-async fn watch_raft(core: Arc<Core>) {
+async fn watch_raft(core: Arc<Core>, addresses: AddressBook) {
     let mut metrics = core.raft.metrics();
     loop {
-        let running = metrics.borrow_watched().running_state.clone();
+        let (running, membership) = {
+            let now = metrics.borrow_watched();
+            (now.running_state.clone(), Arc::clone(&now.membership_config))
+        };
+        addresses.learn(membership.nodes());
         if let Err(error) = running {
             return fail(&core, format!("raft has stopped: {error}"));
         }

@@ -80,17 +80,20 @@ impl Cluster {
         if is_new && config.join.is_empty() {
             return membership::found(self.core()).await;
         }
+        // Raft says what it has read only once it runs.
+        let running = self.core().raft.with_raft_state(|_| ()).await;
+        running.map_err(|error| StartError::Raft(error.to_string()))?;
         if membership::is_settled(self.core()) {
             return Ok(());
         }
         if !config.join.is_empty() && !self.core().knows_itself() {
-            return membership::join(self.core(), &config.join, Instant::now() + JOIN).await;
+            return membership::join(self.core(), &config.join, is_new, Instant::now() + JOIN).await;
         }
         // A member with new addresses: it can serve while the others get to know.
         let node = Arc::clone(&self.node);
         let peers = config.join.clone();
         tokio::spawn(async move {
-            if let Err(error) = membership::join(&node.core, &peers, Instant::now() + JOIN).await {
+            if let Err(error) = membership::join(&node.core, &peers, false, Instant::now() + JOIN).await {
                 tracing::warn!(%error, "the other members do not know this node's new addresses yet");
             }
         });

@@ -145,6 +145,12 @@ impl App {
         self.mint_key.get().is_some()
     }
 
+    /// Whether a token is that of an operator of this machine.
+    #[must_use]
+    pub fn is_operator(&self, token: &str) -> bool {
+        self.sealer.is_operator(token)
+    }
+
     /// Draws ids for the things that a request makes.
     ///
     /// # Errors

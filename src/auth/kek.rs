@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::hmac;
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
 use super::seal::Sealer;
@@ -98,11 +98,11 @@ impl Kek {
         self.mac(b"conclave key id 1").as_ref().first().copied().unwrap_or_default()
     }
 
-    pub(super) fn check_value(&self) -> [u8; 32] {
-        self.derive(b"conclave key check 1")
+    pub(super) fn operator_token(&self) -> Secret<String> {
+        Secret::new(URL_SAFE_NO_PAD.encode(self.derive(b"conclave operator token 1")))
     }
 
-    /// The key for AES; another one than those of the check value and the id.
+    /// The key for AES; another one than those of the operator's token and the id.
     pub(super) fn sealing_key(&self) -> Secret<[u8; 32]> {
         Secret::new(self.derive(b"conclave sealing key 1"))
     }
@@ -191,7 +191,8 @@ mod tests {
         assert_eq!(again.open(&HERE, &sealed).unwrap().expose(), b"secret");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
         let other = Kek::read_or_create_file(&folder.path().join("other")).unwrap();
-        assert!(!other.knows(&again.check_value()), "each file has its own key");
+        assert!(!other.is_operator(again.operator_token().expose()), "each file has its own key");
+        assert!(again.is_operator(again.operator_token().expose()));
     }
 
     #[test]

@@ -111,17 +111,18 @@ impl Sealer {
         sealed.get(1) != Some(&self.current.id())
     }
 
-    /// A value that tells which key seals, and nothing about the key. Keep it in a row: at the next start
-    /// [`Sealer::knows`] it, or the key file is the wrong one.
+    /// What an operator of this machine shows to a node: whoever can read the key file is one.
     #[must_use]
-    pub fn check_value(&self) -> [u8; 32] {
-        self.current.check_value()
+    pub fn operator_token(&self) -> Secret<String> {
+        self.current.operator_token()
     }
 
-    /// Whether a check value is of one of the keys at hand.
+    /// Whether a token was made from one of the keys at hand.
     #[must_use]
-    pub fn knows(&self, check_value: &[u8; 32]) -> bool {
-        self.keys().any(|key| verify_slices_are_equal(&key.check_value(), check_value).is_ok())
+    pub fn is_operator(&self, token: &str) -> bool {
+        let same =
+            |key: &Kek| verify_slices_are_equal(key.operator_token().expose().as_bytes(), token.as_bytes());
+        self.keys().any(|key| same(key).is_ok())
     }
 
     fn keys(&self) -> impl Iterator<Item = &Kek> {
@@ -208,9 +209,9 @@ mod tests {
 
     #[test]
     fn the_wrong_key_file_is_found_by_its_check_value() {
-        let check = sealer(1, &[]).check_value();
-        assert!(sealer(1, &[]).knows(&check) && sealer(2, &[1]).knows(&check));
-        assert!(!sealer(2, &[3]).knows(&check));
+        let token = sealer(1, &[]).operator_token();
+        assert!(sealer(1, &[]).is_operator(token.expose()) && sealer(2, &[1]).is_operator(token.expose()));
+        assert!(!sealer(2, &[3]).is_operator(token.expose()));
     }
 
     #[test]

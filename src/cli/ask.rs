@@ -8,6 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::secret::Secret;
+
 /// What a node answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -28,16 +30,33 @@ const MAX_ANSWER_BYTES: u64 = 1024 * 1024;
 /// # Errors
 /// When the node does not answer, or not in HTTP.
 pub async fn ask(node: SocketAddr, method: &str, path: &str, json: Option<&str>) -> io::Result<Answer> {
-    let reply = timeout(PATIENCE, exchange(reachable(node), method, path, json)).await??;
+    let reply = timeout(PATIENCE, exchange(reachable(node), method, path, None, json)).await??;
     parse(&reply).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP"))
 }
 
-async fn exchange(node: SocketAddr, method: &str, path: &str, json: Option<&str>) -> io::Result<Vec<u8>> {
+/// As [`ask`] with `GET`, in the name of the operator.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn ask_as_operator(node: SocketAddr, path: &str, token: &Secret<String>) -> io::Result<Answer> {
+    let reply = timeout(PATIENCE, exchange(reachable(node), "GET", path, Some(token), None)).await??;
+    parse(&reply).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP"))
+}
+
+async fn exchange(
+    node: SocketAddr,
+    method: &str,
+    path: &str,
+    token: Option<&Secret<String>>,
+    json: Option<&str>,
+) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(node).await?;
     let body = json.unwrap_or_default();
     let kind = if json.is_some() { "content-type: application/json\r\n" } else { "" };
+    let bearer =
+        token.map(|token| format!("authorization: Bearer {}\r\n", token.expose())).unwrap_or_default();
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {node}\r\nconnection: close\r\n{kind}content-length: {}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nhost: {node}\r\nconnection: close\r\n{bearer}{kind}content-length: {}\r\n\r\n{body}",
         body.len()
     );
     stream.write_all(request.as_bytes()).await?;

@@ -1,9 +1,12 @@
 //! `conclave members`: who is in the cluster, as the node of this machine sees it.
+//!
+//! The node is asked over HTTP, with a token made from the key file: who can read that file runs the node.
 
 use serde::Deserialize;
 
 use super::Failure;
-use super::ask::ask;
+use super::ask::ask_as_operator;
+use crate::auth::kek::Kek;
 use crate::config::Config;
 
 /// What `GET /v1/cluster/members` answers. More members are welcome and shown with `--json`.
@@ -30,7 +33,8 @@ pub(super) async fn print(config: &Config, json: bool) -> Result<(), Failure> {
     if config.tls.is_some() {
         return Err(format!("this node speaks TLS: ask {}{PATH} with curl", config.base_url()).into());
     }
-    let answer = ask(node, "GET", PATH, None).await.map_err(|error| {
+    let token = Kek::read_file(&config.key_file)?.operator_token();
+    let answer = ask_as_operator(node, PATH, &token).await.map_err(|error| {
         format!("no node answers at {node}: {error}; is it running, are these its settings?")
     })?;
     if answer.status != 200 {

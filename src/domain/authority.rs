@@ -4,12 +4,13 @@
 //! - Everybody may read and change themselves.
 //! - Others need a permission of the `iam:` family, held through a role.
 //! - Nobody gives away what they do not hold: to give a role, to put a permission into one, or to take over
-//!   a principal (its password, its keys, its roles), the caller must hold all that it would gain.
+//!   a principal (its password, its keys, waking it up), the caller must hold all that it would gain.
 
 use super::rows::Read;
+use super::user::UserStatus;
 use super::{
     AccountId, Action, Actor, Noun, Permission, Principal, Rejection, RoleName, SessionId, Timestamp, UserId,
-    membership, role, session,
+    account, membership, role, session,
 };
 
 /// The permissions that the native API itself asks for.
@@ -123,11 +124,37 @@ pub fn may(rows: &dyn Read, account: AccountId, caller: &Caller, action: &Action
         | Action::EndSessions { .. }
         | Action::RotateSigningKey { .. } => match caller {
             Caller::Anonymous => return Err(Rejection::Unauthenticated),
-            Caller::System => return Ok(()),
+            Caller::System => return existing_account(rows, account),
             Caller::SignedIn { principal, is_root, .. } => Me { rows, account, principal, is_root: *is_root },
         },
     };
     me.may(action)
+}
+
+/// Refuses as [`may`] does, but only for what the caller lacks: in a transaction what an action is about
+/// may come from an action before it, so that it is missing says nothing.
+pub(super) fn refused(
+    rows: &dyn Read,
+    account: AccountId,
+    caller: &Caller,
+    action: &Action,
+) -> Result<(), Rejection> {
+    for action in action.each() {
+        if let Err(refusal @ (Rejection::Forbidden(_) | Rejection::Unauthenticated)) =
+            may(rows, account, caller, action)
+        {
+            return Err(refusal);
+        }
+    }
+    Ok(())
+}
+
+/// The cluster itself may do anything, but only in an account that is there, open or closed.
+fn existing_account(rows: &dyn Read, account: AccountId) -> Result<(), Rejection> {
+    match account::find(rows, account)? {
+        Some(_) => Ok(()),
+        None => Err(Rejection::NotFound(Noun::Account)),
+    }
 }
 
 fn system(caller: &Caller) -> Result<(), Rejection> {
@@ -155,19 +182,24 @@ impl Me<'_> {
                 self.give_new(&new.roles)
             }
             Action::UpdateUser { user, .. } => self.change_user(*user),
-            Action::SetPassword { user, .. } => self.take_over_user(*user),
-            Action::SetUserStatus { user, .. } => self.manage_user(*user),
+            // Waking somebody up gives back all that it holds; putting to sleep gives nothing.
+            Action::SetPassword { user, .. } | Action::SetUserStatus { user, status: UserStatus::Active } => {
+                self.take_over_user(*user)
+            }
+            Action::SetUserStatus { user, status: UserStatus::Disabled | UserStatus::Deleted } => {
+                self.manage_user(*user)
+            }
             Action::DeleteUser { user } => self.delete_user(*user),
             Action::CreateServiceAccount(new) => {
                 self.need(permission::WRITE_SERVICES)?;
                 self.give_new(&new.roles)
             }
-            Action::AddApiKey { service, .. } => {
+            Action::AddApiKey { service, .. } | Action::SetServiceStatus { service, active: true } => {
                 self.need(permission::WRITE_SERVICES)?;
                 self.outrank(&Principal::Service(*service))
             }
             Action::DeleteServiceAccount { .. }
-            | Action::SetServiceStatus { .. }
+            | Action::SetServiceStatus { active: false, .. }
             | Action::RevokeApiKey { .. } => self.need(permission::WRITE_SERVICES),
             Action::CreateRole(new) => {
                 self.need(permission::WRITE_ROLES)?;

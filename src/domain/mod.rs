@@ -15,13 +15,19 @@ pub mod account;
 pub mod audit;
 pub mod authority;
 pub mod cluster;
+#[cfg(test)]
+mod golden;
 mod id;
 pub mod key;
 pub mod membership;
 pub mod principal;
+#[cfg(test)]
+mod properties;
 mod rejection;
 pub mod role;
 pub mod rows;
+#[cfg(test)]
+mod script;
 mod secret;
 pub mod service;
 pub mod session;
@@ -222,14 +228,19 @@ pub fn apply(
 ) -> Result<Reply, Rejection> {
     let caller = authority::caller(rows, command.account, &command.by, at)?;
     for expectation in &command.expect {
-        expectation.check(rows, command.account)?;
+        expectation.check(rows, command.account).or_else(|unmet| {
+            // Who may not act learns no revision either.
+            authority::refused(rows, command.account, &caller, &command.action).and(Err(unmet))
+        })?;
     }
+    guarded(command)?;
     let mut context = Context { rows, account: command.account, at, caller: &caller };
     let reply = if let Action::Transaction(actions) = &command.action {
         if actions.is_empty() || actions.len() > MAX_TRANSACTION {
             return Err(Rejection::invalid("actions", "a transaction has 1 to 100 actions"));
         }
         for action in actions {
+            stands_in_transaction(action)?;
             perform(&mut context, revision, &command.origin, action)?;
         }
         Reply::Done
@@ -238,6 +249,31 @@ pub fn apply(
     };
     session::prune(context.rows, command.account, at)?;
     Ok(reply)
+}
+
+/// A new hash of the same password must not undo a change of password that came first in the log, so it
+/// says which password it is a hash of.
+fn guarded(command: &Command) -> Result<(), Rejection> {
+    for action in command.action.each() {
+        if let Action::RehashPassword { user, .. } = action {
+            let resource = Resource::Password(*user);
+            if !command.expect.iter().any(|expectation| expectation.resource == resource) {
+                return Err(Rejection::Misplaced("a new hash expects a revision of the password".to_owned()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A session's reply would be lost in a transaction. Worse, a later refusal would take back that a token
+/// spent twice ended its session.
+fn stands_in_transaction(action: &Action) -> Result<(), Rejection> {
+    if matches!(action, Action::OpenSession(_) | Action::RefreshSession(_)) {
+        return Err(Rejection::Misplaced(
+            "a session is opened or refreshed by a command of its own".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 fn perform(
@@ -280,6 +316,13 @@ fn dispatch(context: &mut Context<'_>, action: &Action) -> Result<Reply, Rejecti
         Action::EndSessions { principal, except } => session::end_all(context, principal, *except),
         Action::RotateSigningKey { key, retire_after } => key::rotate(context, key, *retire_after),
         Action::Transaction(_) => Err(Rejection::Misplaced("a transaction cannot hold another".to_owned())),
+    }
+}
+
+impl Action {
+    /// The actions of a transaction, or this one alone.
+    fn each(&self) -> &[Self] {
+        if let Self::Transaction(actions) = self { actions } else { std::slice::from_ref(self) }
     }
 }
 

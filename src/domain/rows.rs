@@ -215,7 +215,11 @@ fn encode<V: Serialize>(value: &V) -> Result<Vec<u8>, Rejection> {
 
 fn decode<V: DeserializeOwned>(row: &RawRow) -> Result<Stored<V>, Rejection> {
     let value = match row.value.split_first() {
-        Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|_| Rejection::Damaged)?,
+        Some((&VERSION, rest)) => match postcard::take_from_bytes(rest) {
+            Ok((value, [])) => value,
+            // Bytes that nobody reads are damage too.
+            Ok(_) | Err(_) => return Err(Rejection::Damaged),
+        },
         _ => return Err(Rejection::Damaged),
     };
     Ok(Stored { revision: row.revision, value })

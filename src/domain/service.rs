@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::rows::tables;
 use super::{
     AccountId, ApiKeyId, Context, Label, Lifetime, Noun, Principal, Read, Rejection, Reply, RoleName,
-    SecretHash, ServiceId, Stored, Timestamp, UserName, membership,
+    SecretHash, ServiceId, Stored, Timestamp, UserName, membership, session,
 };
 
 /// A program that acts in an account. It shares no names with users (contract part 2).
@@ -128,7 +128,9 @@ pub(super) fn create(context: &mut Context<'_>, new: &NewServiceAccount) -> Resu
     if tables::SERVICE_NAME.has(context.rows, context.account, name.as_bytes()) {
         return Err(Rejection::NameTaken);
     }
-    if find(context.rows, context.account, new.id)?.is_some() {
+    // Sessions of one that was deleted would come back to life with its id.
+    let has_old_sessions = session::has_any(context.rows, context.account, &Principal::Service(new.id))?;
+    if has_old_sessions || find(context.rows, context.account, new.id)?.is_some() {
         return Err(Rejection::IdTaken);
     }
     tables::SERVICE_NAME.put(context.rows, context.account, name.as_bytes(), &new.id)?;

@@ -133,9 +133,7 @@ pub fn find_by_refresh(
     now: Timestamp,
 ) -> Result<Live, Rejection> {
     let pointer = pointer(rows, account, presented)?.ok_or(Rejection::BadRefreshToken)?;
-    let live = live(rows, account, pointer.session, now).map_err(|rejection| {
-        if rejection == Rejection::Unauthenticated { Rejection::BadRefreshToken } else { rejection }
-    })?;
+    let live = live(rows, account, pointer.session, now).map_err(bad_refresh_token)?;
     let is_current = match live.session.refresh {
         Refresh::None => false,
         Refresh::Fixed => pointer.generation == 0,
@@ -178,8 +176,13 @@ pub fn list(
     Ok(sessions)
 }
 
+/// Whether the principal has a session that is not forgotten yet, live or not.
+pub(super) fn has_any(rows: &dyn Read, account: AccountId, principal: &Principal) -> Result<bool, Rejection> {
+    Ok(!tables::PRINCIPAL_SESSION.scan(rows, account, &principal.key(), None, 1)?.is_empty())
+}
+
 pub(super) fn open(context: &mut Context<'_>, new: &NewSession) -> Result<Reply, Rejection> {
-    let (principal, method) = prove(context, &new.proof).map_err(bad_credentials)?;
+    let (principal, method, not_after) = prove(context, &new.proof).map_err(bad_credentials)?;
     account::open_account(context.rows, context.account).map_err(bad_credentials)?;
     let standing = principal.standing(context.rows, context.account).map_err(bad_credentials)?;
     if find(context.rows, context.account, new.id)?.is_some() {
@@ -194,7 +197,7 @@ pub(super) fn open(context: &mut Context<'_>, new: &NewSession) -> Result<Reply,
         id: new.id,
         principal,
         opened_at: context.at,
-        expires_at: context.at.plus(new.lifetime),
+        expires_at: context.at.plus(new.lifetime).min(not_after),
         epoch: standing.epoch,
         method,
         refresh,
@@ -219,7 +222,7 @@ pub(super) fn rotate(context: &mut Context<'_>, rotation: &Rotation) -> Result<R
     let pointer =
         pointer(context.rows, context.account, &rotation.presented)?.ok_or(Rejection::BadRefreshToken)?;
     let live = live(context.rows, context.account, pointer.session, context.at);
-    let mut session = live.map_err(|_| Rejection::BadRefreshToken)?.session;
+    let mut session = live.map_err(bad_refresh_token)?.session;
     let Refresh::Rotating { generation } = session.refresh else { return Err(Rejection::BadRefreshToken) };
     if pointer.generation != generation {
         let is_just_spent =
@@ -303,21 +306,22 @@ const KEPT_AFTER_EXPIRY: Lifetime = Lifetime::from_secs(3_600);
 const PRUNED_PER_COMMAND: usize = 4;
 const PRUNED_GENERATIONS: usize = 32;
 
-/// Checks the proof against the rows as they are now, in log order.
-fn prove(context: &Context<'_>, proof: &Proof) -> Result<(Principal, Method), Rejection> {
+/// Checks the proof against the rows as they are now, in log order. Also says when the proof itself
+/// expires: no session outlives the key that opened it.
+fn prove(context: &Context<'_>, proof: &Proof) -> Result<(Principal, Method, Timestamp), Rejection> {
     match proof {
         Proof::Password { user, revision } => {
             let stored = user::find_password(context.rows, context.account, *user)?;
             match stored {
                 Some(password) if password.revision == *revision => {
-                    Ok((Principal::User(*user), Method::Password))
+                    Ok((Principal::User(*user), Method::Password, Timestamp(u64::MAX)))
                 }
                 _ => Err(Rejection::BadCredentials),
             }
         }
         Proof::ApiKey { hash } => match service::find_key(context.rows, context.account, hash)? {
             Some((id, key)) if key.is_good(context.at) => {
-                Ok((Principal::Service(id), Method::ApiKey(key.id)))
+                Ok((Principal::Service(id), Method::ApiKey(key.id), key.expires_at))
             }
             _ => Err(Rejection::BadCredentials),
         },
@@ -354,6 +358,10 @@ const fn opened(session: &Session) -> Reply {
 /// What is missing is not for the caller to know.
 fn unauthenticated(rejection: Rejection) -> Rejection {
     if matches!(rejection, Rejection::NotFound(_)) { Rejection::Unauthenticated } else { rejection }
+}
+
+fn bad_refresh_token(rejection: Rejection) -> Rejection {
+    if rejection == Rejection::Unauthenticated { Rejection::BadRefreshToken } else { rejection }
 }
 
 fn bad_credentials(rejection: Rejection) -> Rejection {

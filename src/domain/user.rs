@@ -272,10 +272,11 @@ fn save(rows: &mut dyn Rows, account: AccountId, user: &User) -> Result<(), Reje
 fn claim(context: &mut Context<'_>, user: &User, before: Option<&User>) -> Result<(), Rejection> {
     let old_name = before.and_then(|user| user.name.as_ref()).map(UserName::folded);
     let new_name = user.name.as_ref().map(UserName::folded);
-    move_index(context, &tables::USER_NAME, old_name, new_name, user.id, Rejection::NameTaken)?;
-
     let old_email = before.and_then(|user| user.email.as_ref()).map(Email::folded);
     let new_email = user.email.as_ref().map(Email::folded);
+    apart(context, &tables::USER_EMAIL, new_name.as_deref(), user.id, Rejection::NameTaken)?;
+    apart(context, &tables::USER_NAME, new_email.as_deref(), user.id, Rejection::EmailTaken)?;
+    move_index(context, &tables::USER_NAME, old_name, new_name, user.id, Rejection::NameTaken)?;
     if user.is_root && old_email != new_email {
         let email = new_email.as_deref().unwrap_or_default();
         if tables::ROOT_EMAIL.get(context.rows, email.as_bytes())?.is_some() {
@@ -287,6 +288,22 @@ fn claim(context: &mut Context<'_>, user: &User, before: Option<&User>) -> Resul
         tables::ROOT_EMAIL.put(context.rows, email.as_bytes(), &context.account)?;
     }
     move_index(context, &tables::USER_EMAIL, old_email, new_email, user.id, Rejection::EmailTaken)
+}
+
+/// Refuses a name that is another user's address, and the other way round: a user may sign in with either,
+/// so whoever took the other's would lock it out.
+fn apart(
+    context: &Context<'_>,
+    other: &Table<UserId>,
+    login: Option<&str>,
+    user: UserId,
+    taken: Rejection,
+) -> Result<(), Rejection> {
+    let Some(login) = login else { return Ok(()) };
+    match other.get(context.rows, context.account, login.as_bytes())? {
+        Some(row) if row.value != user => Err(taken),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn move_index(

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use conclave_cluster::{Applied, Proposal};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -149,8 +150,9 @@ impl TenantActor {
 
     /// Sets the one timer of this actor: to when it will have been idle for long enough, if nothing comes.
     fn look_again(&self, myself: &ActorRef<TenantMessage>, queue: &Queue) {
-        let left = self.shared.limits.idle.saturating_sub(queue.last_work.elapsed());
-        let wait = if left.is_zero() { self.shared.limits.idle } else { left };
+        let idle = self.shared.limits.idle.max(Duration::from_millis(1));
+        let left = idle.saturating_sub(queue.last_work.elapsed());
+        let wait = if left.is_zero() { idle } else { left };
         drop(myself.send_after(wait, || TenantMessage::IdleCheck));
     }
 }

@@ -13,3 +13,4 @@ mod config;
 mod framing;
 mod raw;
 mod tls;
+mod tidy;

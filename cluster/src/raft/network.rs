@@ -1,8 +1,9 @@
 //! openraft's requests to other nodes, over our [`Transport`].
 
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{self, Either};
@@ -22,9 +23,31 @@ use crate::identity::NodeId;
 use crate::network::{Channel, Peer, Transport, TransportError};
 use crate::wire::{AppendAnswer, Candidacy, Request, Response};
 
+/// Where members are now. openraft keeps a connection when a member's address changes, so a connection looks
+/// here for each request.
+#[derive(Clone, Default)]
+pub(crate) struct AddressBook(Arc<Mutex<BTreeMap<u64, String>>>);
+
+impl AddressBook {
+    pub(crate) fn learn<'m>(&self, members: impl Iterator<Item = (&'m u64, &'m Member)>) {
+        let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (id, member) in members {
+            if book.get(id) != Some(&member.peer_addr) {
+                book.insert(*id, member.peer_addr.clone());
+            }
+        }
+    }
+
+    fn peer(&self, id: u64, otherwise: &str) -> Peer {
+        let book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Peer { node: Some(NodeId(id)), addr: book.get(&id).map_or(otherwise, String::as_str).to_owned() }
+    }
+}
+
 /// Makes openraft's connections.
 pub(crate) struct Network {
     node: NodeId,
+    addresses: AddressBook,
     transport: Arc<dyn Transport>,
     /// The least time for an answer to entries: the follower syncs its disk meanwhile.
     append_ttl: Duration,
@@ -33,15 +56,22 @@ pub(crate) struct Network {
 /// openraft's connection to one node, for one purpose.
 pub(crate) struct Connection {
     node: NodeId,
-    peer: Peer,
     target: u64,
+    addresses: AddressBook,
+    /// Where the target was when the connection was made.
+    addr: String,
     transport: Arc<dyn Transport>,
     append_ttl: Duration,
 }
 
 impl Network {
-    pub(crate) fn new(node: NodeId, transport: Arc<dyn Transport>, append_ttl: Duration) -> Self {
-        Self { node, transport, append_ttl }
+    pub(crate) fn new(
+        node: NodeId,
+        transport: Arc<dyn Transport>,
+        addresses: AddressBook,
+        append_ttl: Duration,
+    ) -> Self {
+        Self { node, addresses, transport, append_ttl }
     }
 }
 
@@ -51,8 +81,9 @@ impl RaftNetworkFactory<Types> for Network {
     async fn new_client(&mut self, target: u64, member: &Member) -> Connection {
         Connection {
             node: self.node,
-            peer: Peer { node: Some(NodeId(target)), addr: member.peer_addr.clone() },
             target,
+            addresses: self.addresses.clone(),
+            addr: member.peer_addr.clone(),
             transport: Arc::clone(&self.transport),
             append_ttl: self.append_ttl,
         }
@@ -70,7 +101,8 @@ impl Connection {
         ttl: Duration,
     ) -> RpcResult<Response> {
         let bytes = convert::encode(request).map_err(|error| unreachable(&error.to_string()))?;
-        match self.transport.call(self.peer.clone(), channel, bytes, ttl).await {
+        let peer = self.addresses.peer(self.target, &self.addr);
+        match self.transport.call(peer, channel, bytes, ttl).await {
             Ok(answer) => match convert::decode(&answer) {
                 Ok(Response::Failed(reason)) => Err(unreachable(&reason)),
                 Ok(response) => Ok(response),

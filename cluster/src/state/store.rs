@@ -188,6 +188,12 @@ impl Store {
         self.wait(|now| now.durable.map(|it| it.index) >= applied.map(|it| it.index)).await
     }
 
+    /// Makes everything durable that can be, and lets go of the disk; reads go on. What is applied afterwards
+    /// does not reach the disk. Blocks: call it off the runtime's workers.
+    pub fn close(&self) {
+        self.inner.media.close();
+    }
+
     /// Writes a snapshot of the state as it is now, while more is applied.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! Starts and stops nodes, and waits for what is to come instead of sleeping.
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +25,8 @@ pub(crate) struct Nodes {
     pub(crate) root: TempDir,
     pub(crate) running: Vec<Option<Cluster>>,
     pub(crate) snapshot_every: u64,
+    /// Where nodes listened before.
+    pub(crate) addresses: BTreeMap<u64, SocketAddr>,
     ids: AtomicU64,
 }
 
@@ -47,6 +51,7 @@ impl Nodes {
             root: TempDir::new().unwrap(),
             running: vec![None; 9],
             snapshot_every,
+            addresses: BTreeMap::new(),
             ids: AtomicU64::new(1),
         }
     }
@@ -61,7 +66,9 @@ impl Nodes {
 
     pub(crate) fn config(&self, id: u64) -> Config {
         let url = format!("http://node-{id}");
-        let mut config = Config::new(self.folder(id), "127.0.0.1:0".parse().unwrap(), url);
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let address = self.addresses.get(&id).copied().unwrap_or(any);
+        let mut config = Config::new(self.folder(id), address, url);
         config.snapshot_every = self.snapshot_every;
         config.log_kept = self.snapshot_every / 10;
         // Tests share two cores with other tests.
@@ -76,6 +83,7 @@ impl Nodes {
 
     pub(crate) async fn start(&mut self, id: u64) -> Result<Cluster, StartError> {
         let node = start(self.config(id)).await?;
+        self.addresses.insert(id, node.peer_address());
         self.running[usize::try_from(id).unwrap()] = Some(node.clone());
         Ok(node)
     }

@@ -47,6 +47,7 @@ async fn a_node_that_moved_is_found_again() {
     let moved = nodes.follower().await;
     let before = nodes.node(moved).peer_address();
     nodes.stop(moved).await;
+    nodes.addresses.remove(&moved);
     let back = nodes.start(moved).await.unwrap();
     let now = back.peer_address();
     assert_ne!(before, now);

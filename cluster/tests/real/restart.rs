@@ -1,6 +1,6 @@
 //! Nodes that stop and come back.
 
-use conclave_cluster::StartError;
+use conclave_cluster::{Applied, StartError};
 
 use crate::harness::{Nodes, eventually, soon};
 
@@ -25,8 +25,7 @@ async fn a_leader_that_stops_is_replaced_and_comes_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_nodes_stop_and_come_back() {
     let mut nodes = Nodes::three().await;
-    nodes.write(2, "put key value").await;
-    let revision = nodes.node(2).view().revision();
+    let Applied::Done { revision, .. } = nodes.write(2, "put key value").await else { panic!("mismatch") };
     for id in 1..=3 {
         nodes.stop(id).await;
     }

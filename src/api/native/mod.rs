@@ -6,6 +6,7 @@
 mod accounts;
 mod audit;
 mod checks;
+mod cluster;
 mod memberships;
 mod roles;
 mod service_accounts;
@@ -39,6 +40,7 @@ pub fn routes(api: &Api) -> BoxedFilter<(Response,)> {
         memberships::routes(api),
         sessions::routes(api),
         audit::routes(api),
+        cluster::routes(api),
         transactions::routes(api),
         accounts::routes(api),
     ])

@@ -287,6 +287,21 @@ async fn a_disk_fault_is_reported_and_final() {
 }
 
 #[tokio::test]
+async fn a_copy_in_use_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let digests = filled(dir.path()).await;
+    let (first, _) = open(dir.path());
+    let folder = Folder::new(dir.path());
+    let second = Store::open(&Disk::Folder(folder), toy(), Limits::default());
+    assert!(second.unwrap_err().to_string().contains("another process"));
+    write(&first, 100);
+    drop(first);
+    let (again, recovery) = open(dir.path());
+    assert_eq!((recovery, again.view().as_of(100).is_ok()), (Recovery::Clean, true));
+    assert_ne!(again.view().digest(), digests[99]);
+}
+
+#[tokio::test]
 async fn rows_that_go_missing_in_sled_are_missed() {
     let dir = tempfile::tempdir().unwrap();
     let digests = filled(dir.path()).await;

@@ -1,0 +1,160 @@
+//! The bytes of everything that is stored or sent, one sample of each variant, against `golden.txt`.
+//!
+//! Log entries, rows and replies outlive the version that wrote them. So a variant may be added at the end
+//! of its enum, and a row type may change under a new version byte; nothing else may change. When the test
+//! fails after such an addition, run `CONCLAVE_GOLDEN=write cargo test golden` and look at the difference:
+//! it must show new lines and no changed one.
+
+mod samples;
+mod variants;
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::testing::MemoryRows;
+use super::{Rejection, account::AccountState, key::KeyState, membership::Membership, rows::tables};
+use samples as sample;
+
+#[test]
+fn stored_bytes_stay_as_they_are() {
+    let actual = lines();
+    if std::env::var_os("CONCLAVE_GOLDEN").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/domain/golden.txt");
+        std::fs::write(path, actual).unwrap();
+        return;
+    }
+    let golden = include_str!("golden.txt");
+    let mut wrong = Vec::new();
+    for line in golden.lines().filter(|line| !actual.lines().any(|other| other == *line)) {
+        let name = line.split(' ').next().unwrap_or_default();
+        let now = actual.lines().find(|other| other.split(' ').next() == Some(name)).unwrap_or("gone");
+        wrong.push(format!("changed: {line}\n    now: {now}"));
+    }
+    assert!(
+        wrong.is_empty(),
+        "bytes that disks and other nodes hold are read otherwise now. Put new variants at the end of their \
+         enum, and give a changed row type a new version:\n{}",
+        wrong.join("\n")
+    );
+    assert_eq!(golden, actual, "what is new is not written down: CONCLAVE_GOLDEN=write cargo test golden");
+}
+
+fn lines() -> String {
+    let mut text = String::new();
+    variants_of("Action", &sample::actions(), &mut text);
+    variants_of("Actor", &sample::actors(), &mut text);
+    variants_of("Reply", &sample::replies(), &mut text);
+    variants_of("Rejection", &sample::rejections(), &mut text);
+    variants_of("Noun", &sample::nouns(), &mut text);
+    variants_of("Resource", &sample::resources(), &mut text);
+    variants_of("Principal", &sample::principals(), &mut text);
+    variants_of("Proof", &sample::proofs(), &mut text);
+    variants_of("NewRefresh", &sample::new_refreshes(), &mut text);
+    variants_of("Refresh", &sample::refreshes(), &mut text);
+    variants_of("Method", &sample::methods(), &mut text);
+    variants_of("UserStatus", &sample::statuses(), &mut text);
+    variants_of("AccountState", &sample::account_states(), &mut text);
+    variants_of("KeyAlgorithm", &sample::algorithms(), &mut text);
+    variants_of("KeyState", &sample::key_states(), &mut text);
+    one("Command", &sample::command(), &mut text);
+    one("Verdict/Ok", &Ok::<_, Rejection>(sample::replies().remove(0)), &mut text);
+    one("Verdict/Err", &Err::<super::Reply, _>(Rejection::Unauthenticated), &mut text);
+    rows(&mut text);
+    text
+}
+
+/// One line for each variant; fails where one has no sample, or not in its place.
+fn variants_of<V>(name: &str, samples: &[V], text: &mut String)
+where
+    V: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let variants = variants::of::<V>();
+    assert_eq!(
+        variants.len(),
+        samples.len(),
+        "{name} needs a sample in golden/samples.rs for each of {variants:?}"
+    );
+    for (at, (variant, value)) in variants.iter().zip(samples).enumerate() {
+        let bytes = postcard::to_stdvec(value).unwrap();
+        assert_eq!(usize::from(bytes[0]), at, "the {at}th sample of {name} must be a {variant}");
+        one(&format!("{name}::{variant}"), value, text);
+    }
+}
+
+fn one<V: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(
+    name: &str,
+    value: &V,
+    text: &mut String,
+) {
+    let bytes = postcard::to_stdvec(value).unwrap();
+    assert_eq!(&postcard::from_bytes::<V>(&bytes).unwrap(), value, "{name} is not what it was");
+    writeln!(text, "{name} {}", hex(&bytes)).unwrap();
+}
+
+/// A row of each table, with its key.
+fn rows(text: &mut String) {
+    let rows = &mut MemoryRows::default();
+    let account = sample::account();
+    let closed = AccountState::Closed { at: sample::at() };
+    macro_rules! rows {
+        ($($table:ident ( $rest:expr ) = $value:expr;)*) => {$(
+            tables::$table.put(rows, account, $rest, &$value).unwrap();
+            put(stringify!($table), rows, text);
+        )*};
+    }
+    rows! {
+        ACCOUNT(&[]) = sample::stored_account(AccountState::Open);
+        ACCOUNT(&[]) = sample::stored_account(closed);
+        USER(b"id") = sample::stored_user();
+        USER_NAME(b"name") = sample::user();
+        USER_EMAIL(b"email") = sample::user();
+        PASSWORD(b"id") = sample::password();
+        SERVICE(b"id") = sample::stored_service();
+        SERVICE_NAME(b"name") = sample::service();
+        API_KEY(b"path") = sample::stored_api_key();
+        API_KEY_HASH(b"hash") = (sample::service(), sample::api_key());
+        ROLE(b"name") = sample::stored_role();
+        PERMISSION_ROLE(b"key") = ();
+        MEMBERSHIP(b"key") = Membership { since: sample::at() };
+        ROLE_MEMBER(b"key") = ();
+        SESSION(b"id") = sample::stored_session();
+        PRINCIPAL_SESSION(b"key") = ();
+        REFRESH(b"hash") = sample::pointer();
+        SESSION_EXPIRY(b"key") = ();
+        SESSION_REFRESH(b"key") = sample::secret();
+        SIGNING_KEY(b"kid") = sample::stored_key(KeyState::Signing);
+        AUDIT_HEAD(&[]) = sample::audit_head();
+        AUDIT(b"sequence") = sample::audit_record();
+    }
+    tables::ROOT_EMAIL.put(rows, b"email", &account).unwrap();
+    put("ROOT_EMAIL", rows, text);
+    tables::CLUSTER_SECRETS.put(rows, &[], &sample::cluster_secrets()).unwrap();
+    put("CLUSTER_SECRETS", rows, text);
+    let hash = sample::audit_record().computed_hash();
+    writeln!(text, "audit-hash {}", hex(&hash)).unwrap();
+    for (name, principal) in ["user", "service"].iter().zip(sample::principals()) {
+        writeln!(text, "principal-key/{name} {}", hex(&principal.key())).unwrap();
+    }
+}
+
+/// Takes the one row that was put, and writes it down.
+fn put(table: &str, rows: &mut MemoryRows, text: &mut String) {
+    let (key, row) = rows.rows.pop_first().unwrap();
+    assert!(rows.rows.is_empty());
+    let account = sample::account();
+    let head = [b"a".as_slice(), account.as_bytes()].concat();
+    let key = match key.strip_prefix(head.as_slice()) {
+        Some(rest) => format!("a/account/{}", hex(rest)),
+        None => hex(&key),
+    };
+    writeln!(text, "row/{table} {key} {}", hex(&row.value)).unwrap();
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
