@@ -12,5 +12,5 @@ mod cli;
 mod config;
 mod framing;
 mod raw;
-mod tls;
 mod tidy;
+mod tls;
