@@ -30,7 +30,6 @@ use crate::state::{Disk, Limits, MemoryDisk, Store};
 pub(crate) struct World(Arc<Inner>);
 
 struct Inner {
-    random: Random,
     network: SimNetwork,
     nodes: Vec<SimNode>,
     /// The digest at each revision that any node has shown.
@@ -56,7 +55,6 @@ impl World {
             running: Mutex::new(None),
         });
         let world = Self(Arc::new(Inner {
-            random: random.fork(),
             network: SimNetwork::new(random.fork()),
             nodes: nodes.collect(),
             digests: Mutex::default(),
@@ -72,10 +70,6 @@ impl World {
 
     pub(crate) fn network(&self) -> &SimNetwork {
         &self.0.network
-    }
-
-    pub(crate) fn random(&self) -> &Random {
-        &self.0.random
     }
 
     pub(crate) fn ids(&self) -> Vec<NodeId> {
