@@ -7,7 +7,7 @@ set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 command -v wrk > /dev/null || die "wrk is not installed (Debian: apt-get install wrk)"
 span=${SPAN:-5}
-(cd "$here" && cargo build --release --examples && cargo build --release)
+(cd "$here" && cargo build --release --examples --bins)
 examples=$here/target/release/examples
 
 # Requests a second that wrk saw; fails where a reply was not 2xx.
