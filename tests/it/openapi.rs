@@ -12,7 +12,7 @@ use conclave::node::Node;
 use conclave::telemetry::Metrics;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
+use tokio::time::{interval, timeout};
 
 use crate::raw::{Answer, send};
 use crate::schema::{fits, resolve};
@@ -173,11 +173,13 @@ impl Alone {
         let node = Node::start(&config, Arc::new(Metrics::new())).await.unwrap();
         let address = node.http_address();
         let alone = Self { node, address, _folder: folder };
-        let patience = Instant::now() + Duration::from_secs(20);
-        while alone.get("/ready").await.status != 200 {
-            assert!(Instant::now() < patience, "the node does not become ready");
-            sleep(Duration::from_millis(20)).await;
-        }
+        let ready = async {
+            let mut ticks = interval(Duration::from_millis(20));
+            while alone.get("/ready").await.status != 200 {
+                ticks.tick().await;
+            }
+        };
+        timeout(Duration::from_secs(20), ready).await.expect("the node does not become ready");
         alone
     }
 
@@ -385,13 +387,14 @@ async fn seed_of_iam(asker: &mut Asker<'_>) {
     let token = std::mem::take(&mut asker.token);
     let root = json!({"email": "iam@example.com", "password": "SecurePass123"});
     let mut account = Value::Null;
-    for (verb, user) in [("S", "SignUpAsRootUser"), ("s", "signUpAsRootUser")] {
+    for (verb, user) in [("S", "one"), ("s", "another")] {
         let mut body = root.clone();
-        body["email"] = json!(format!("{verb}-{}", root["email"].as_str().unwrap()));
-        account = asker.ask(&format!("POST /iam/v1/{user}"), &[], Some(body.clone()), 201).await;
+        body["email"] = json!(format!("{user}-{}", root["email"].as_str().unwrap()));
+        account =
+            asker.ask(&format!("POST /iam/v1/{verb}ignUpAsRootUser"), &[], Some(body.clone()), 201).await;
         asker.ask(&format!("POST /iam/v1/{verb}ignInAsRootUser"), &[], Some(body.clone()), 200).await;
         let tokens = asker.ask(&format!("POST /iam/v1/{verb}ignInAsRootUser"), &[], Some(body), 200).await;
-        asker.token = tokens["access_token"].as_str().unwrap().to_owned();
+        tokens["access_token"].as_str().unwrap().clone_into(&mut asker.token);
         let body =
             json!({"accountId": account["accountId"], "email": "dev@example.com", "password": "DevPass456"});
         let made =

@@ -179,9 +179,9 @@ impl Operation {
         self.gives_schema(schema)
     }
 
-    /// 200 with either of two bodies.
+    /// 200 with either of two bodies; where the second is a part of the first, both fit.
     pub(in crate::api) fn gives_either<T: ToSchema, U: ToSchema>(mut self) -> Self {
-        let schema = json!({"oneOf": [self.name::<T>(), self.name::<U>()]});
+        let schema = json!({"anyOf": [self.name::<T>(), self.name::<U>()]});
         self.gives_schema(schema)
     }
 
@@ -204,13 +204,16 @@ impl Operation {
     /// 200 with a part of a list of these.
     pub(in crate::api) fn lists<T: ToSchema>(mut self) -> Self {
         self.include::<T>();
-        let name = match T::name().as_ref() {
-            "String" => "NamePage".to_owned(),
-            name => format!("{name}Page"),
-        };
+        let name = format!("{}Page", T::name());
         let reference = reference(&name);
         self.schemas.push((name, value(&Page::<T>::schema())));
         self.gives_schema(reference)
+    }
+
+    /// 200 with a list of texts, whole.
+    pub(in crate::api) fn lists_names(self) -> Self {
+        let items = json!({"type": "array", "items": {"type": "string"}});
+        self.gives_schema(json!({"type": "object", "required": ["items"], "properties": {"items": items}}))
     }
 
     /// 201 with this body, its tag and its place.
@@ -260,9 +263,7 @@ impl Operation {
     fn include<T: ToSchema>(&mut self) {
         let mut found = Vec::new();
         T::schemas(&mut found);
-        if T::name() != "String" {
-            found.push((T::name().into_owned(), T::schema()));
-        }
+        found.push((T::name().into_owned(), T::schema()));
         self.schemas.extend(found.into_iter().map(|(name, schema)| (name, value(&schema))));
     }
 

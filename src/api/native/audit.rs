@@ -75,7 +75,9 @@ impl RecordView {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct AuditQuery {
+    /// 1 to 200; 50 by default.
     limit: Option<usize>,
+    /// The sequence number behind which to start.
     after: Option<u64>,
 }
 

@@ -37,8 +37,11 @@ pub(super) fn operations() -> Vec<Operation> {
 #[schema(as = Check)]
 #[serde(deny_unknown_fields)]
 struct Question {
+    /// A user's id, name or e-mail address.
     user: Option<String>,
+    /// A service account's id or name.
     service_account: Option<String>,
+    /// What it is to do, such as `orders:read`.
     permission: String,
 }
 
@@ -126,6 +129,7 @@ fn found(principal: Result<Principal, Problem>) -> Result<Option<Principal>, Pro
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct WhoCan {
+    /// What they are to do, such as `orders:read`.
     permission: String,
 }
 

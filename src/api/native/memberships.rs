@@ -41,13 +41,13 @@ pub(super) fn operations() -> Vec<Operation> {
             "listUserRoles",
             "Lists the roles of a user",
         )
-        .lists::<String>(),
+        .lists_names(),
         Operation::read(
             "GET /v1/accounts/{account}/service-accounts/{service}/roles",
             "listServiceAccountRoles",
             "Lists the roles of a service account",
         )
-        .lists::<String>(),
+        .lists_names(),
         Operation::write(
             "PUT /v1/accounts/{account}/users/{user}/roles/{role}",
             "assignUserRole",
@@ -82,14 +82,14 @@ pub(super) fn operations() -> Vec<Operation> {
             "Lists what a user may do",
         )
         .about("As its roles have them: a final `*` stands for every ending; the root user has `*`.")
-        .lists::<String>(),
+        .lists_names(),
         Operation::read(
             "GET /v1/accounts/{account}/service-accounts/{service}/permissions",
             "listServiceAccountPermissions",
             "Lists what a service account may do",
         )
         .about("As its roles have them: a final `*` stands for every ending; the root user has `*`.")
-        .lists::<String>(),
+        .lists_names(),
     ]
 }
 
