@@ -1,5 +1,7 @@
 //! The composition root: builds a node from its settings, in order, and takes it down in reverse.
 
+mod figures;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,11 +25,11 @@ use crate::http::tls::TlsError;
 use crate::replica::Rules;
 use crate::telemetry::Metrics;
 use crate::tenants::{Limits, Orders, ProposeError, Tenants};
+use figures::{Figures, Sources};
 
 /// A running node.
 pub struct Node {
-    cluster: Cluster,
-    tenants: Tenants,
+    sources: Arc<Sources>,
     server: Server,
     opening: tokio::task::JoinHandle<()>,
     fatal: watch::Receiver<Option<String>>,
@@ -80,21 +82,26 @@ impl Node {
         let settings = app_settings(config, &cluster);
         let app = Arc::new(App::new(cluster.clone(), orders, hasher, sealer, settings, clock)?);
 
-        let http_metrics = metrics.register(HttpMetrics::register);
+        let sources = Arc::new(Sources { cluster, tenants, app: Arc::clone(&app) });
+        let http_metrics = metrics.register(|registry| {
+            registry.register_collector(Box::new(Figures(Arc::downgrade(&sources))));
+            app.counts().register(registry);
+            HttpMetrics::register(registry)
+        });
         let address = http.listen;
         let api = Api { app: Arc::clone(&app), metrics };
         let server = Server::bind(http, api.router()?, http_metrics)
             .await
             .map_err(|source| NodeError::Listen { address, source })?;
         let (told, fatal) = watch::channel(None);
-        let opening = tokio::spawn(watch_over(app, cluster.clone(), told));
-        Ok(Self { cluster, tenants, server, opening, fatal })
+        let opening = tokio::spawn(watch_over(app, sources.cluster.clone(), told));
+        Ok(Self { sources, server, opening, fatal })
     }
 
     /// The cluster this node belongs to.
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
-        &self.cluster
+        &self.sources.cluster
     }
 
     /// Where HTTP is served.
@@ -117,8 +124,8 @@ impl Node {
     pub async fn stop(self) {
         self.opening.abort();
         self.server.stop().await;
-        self.tenants.drain(Instant::now() + DRAIN).await;
-        self.cluster.shutdown().await;
+        self.sources.tenants.drain(Instant::now() + DRAIN).await;
+        self.sources.cluster.shutdown().await;
     }
 }
 

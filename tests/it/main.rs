@@ -11,6 +11,8 @@
 mod cli;
 mod config;
 mod framing;
+mod openapi;
 mod raw;
+mod schema;
 mod tidy;
 mod tls;
