@@ -126,6 +126,14 @@ fn simulation_finds_a_log_that_acknowledges_before_the_sync() {
     assert!(found.is_some());
 }
 
+#[cfg(tokio_unstable)]
+#[test]
+fn simulation_replays_exactly() {
+    for seed in 1..=3 {
+        assert_eq!(run(seed, Bug::None), run(seed, Bug::None), "seed {seed}");
+    }
+}
+
 const CLIENTS: u64 = 4;
 const FIGHT: Duration = Duration::from_secs(12);
 const HEALED: Duration = Duration::from_secs(10);
