@@ -110,7 +110,7 @@ impl State {
                 let hash = self.count(&record, true);
                 self.count_in_group(machine, &key, hash, true);
                 let before = self.rows.insert(key.clone(), row);
-                changes.write(record, before.as_ref().map_or(0, |row| Record::row(&key, row).value.len()));
+                changes.write(record, before.as_ref().map_or(0, Record::row_bytes));
                 before
             }
             None => self.rows.remove(&key[..]),

@@ -115,6 +115,15 @@ impl SledCopy {
         if value.len() == length { Ok(value) } else { Err(Damage::new("length of a value")) }
     }
 
+    /// Closes it, and returns once it can be opened again: sled lets go of its lock some time after it was
+    /// dropped, on a thread of its own.
+    pub(super) fn close(self) -> io::Result<()> {
+        let Self { db, file, .. } = self;
+        drop(db);
+        file.lock()?;
+        file.unlock()
+    }
+
     fn put_meta(&mut self, batch: &mut Batch, meta: &Meta) -> io::Result<()> {
         let meta = meta.encode().ok_or_else(|| io::Error::other("meta cannot be encoded"))?;
         let was_bytes = std::mem::replace(&mut self.meta_bytes, meta.len());

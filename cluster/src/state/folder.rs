@@ -8,7 +8,7 @@
 //! snapshots/          see `files`
 //! ```
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ use super::copy::SledCopy;
 use super::fault::{Damage, Durability, Fault};
 use super::files::SnapshotFolder;
 use super::image::{Limits, State};
-use super::media::{Done, Media, Sink};
+use super::media::{Done, Loaded, Media, Sink};
 use super::writer::Writer;
 
 /// Where a node keeps its state.
@@ -75,15 +75,22 @@ impl FolderDisk {
 }
 
 impl Media for FolderDisk {
-    fn load(&self, machine: &dyn Machine, limits: Limits) -> Result<Option<State>, Damage> {
-        let Some(newest) = self.copies.newest_whole()? else {
+    fn load(&self, machine: &dyn Machine, limits: Limits) -> Result<Loaded, Fault> {
+        let failed = |error| Fault::io("reading the durable state", &error);
+        let Some(newest) = self.copies.newest_whole().map_err(failed)? else {
             // A state was here: this is no fresh node, whatever became of it.
-            let was_here = !self.copies.numbers(BAD)?.is_empty() || !self.snapshots.is_untouched()?;
-            return if was_here { Err(Damage::new("the durable copy is missing")) } else { Ok(None) };
+            let bad = self.copies.numbers(BAD).map_err(failed)?;
+            let was_here = !bad.is_empty() || !self.snapshots.is_untouched().map_err(failed)?;
+            let missing = || Loaded::Damaged(Damage::new("the durable copy is missing"));
+            return Ok(if was_here { missing() } else { Loaded::Nothing });
         };
-        let (state, copy) = self.copies.read(newest, machine, limits)?;
-        *self.loaded() = Some((newest, copy));
-        Ok(Some(state))
+        match self.copies.read(newest, machine, limits).map_err(failed)? {
+            Err(damage) => Ok(Loaded::Damaged(damage)),
+            Ok((state, copy)) => {
+                *self.loaded() = Some((newest, copy));
+                Ok(Loaded::Whole(Box::new(state)))
+            }
+        }
     }
 
     fn set_aside(&self) -> Result<Option<PathBuf>, Fault> {
@@ -168,23 +175,30 @@ impl Copies {
         Ok(newest)
     }
 
-    fn read(&self, number: u64, machine: &dyn Machine, limits: Limits) -> Result<(State, SledCopy), Damage> {
+    /// Reads a copy. The inner error is about the copy; the outer one is not, and must not condemn it.
+    fn read(
+        &self,
+        number: u64,
+        machine: &dyn Machine,
+        limits: Limits,
+    ) -> io::Result<Result<(State, SledCopy), Damage>> {
         let path = self.path(COPY, number);
+        check_unlocked(&path.join(SLED).join("db"))?;
         let tries = path.join(TRIES);
         // Some damage makes sled abort the process, which nobody can catch: count, so that it ends.
         let before = fs::read(&tries).unwrap_or_default();
         if before.len() >= MAX_TRIES {
-            return Err(Damage::new(format!("reading it ended the process {MAX_TRIES} times")));
+            return Ok(Err(Damage::new(format!("reading it ended the process {MAX_TRIES} times"))));
         }
         fs::write(&tries, [&before[..], b"x"].concat())?;
-        let read = on_thread(|| {
-            let mut copy = SledCopy::open(&path.join(SLED), self.cache_bytes)?;
-            let state = copy.read(machine, limits)?;
-            Ok((state, copy))
+        let read = on_thread(|| match SledCopy::open(&path.join(SLED), self.cache_bytes) {
+            Ok(mut copy) => Ok(copy.read(machine, limits).map(|state| (state, copy))),
+            Err(error) if is_not_about_the_file(&error) => Err(error),
+            Err(error) => Ok(Err(Damage::from(error))),
         });
-        let read = read.unwrap_or_else(|panic| Err(Damage::new(format!("sled panicked: {panic}"))))?;
+        let read = read.unwrap_or_else(|panic| Ok(Err(Damage::new(format!("sled panicked: {panic}")))));
         fs::remove_file(&tries)?;
-        Ok(read)
+        read
     }
 
     /// Makes a new copy of `state`, durable, under a number above all others.
@@ -249,6 +263,24 @@ impl Copies {
         numbers.sort_unstable();
         Ok(numbers)
     }
+}
+
+/// sled says of a file in use no more than that something went wrong, which would pass for damage.
+fn check_unlocked(file: &Path) -> io::Result<()> {
+    match File::open(file).map(|file| file.try_lock()) {
+        Ok(Err(TryLockError::WouldBlock)) => Err(io::Error::other("another process uses the folder")),
+        Ok(Err(TryLockError::Error(error))) => Err(error),
+        // A missing file is for sled to judge.
+        Ok(Ok(())) | Err(_) => Ok(()),
+    }
+}
+
+/// Whether the same file could be read at another time, or by another user.
+fn is_not_about_the_file(error: &io::Error) -> bool {
+    use io::ErrorKind::{OutOfMemory, PermissionDenied, ReadOnlyFilesystem, ResourceBusy, StorageFull};
+    const TOO_MANY_OPEN_FILES: [Option<i32>; 2] = [Some(23), Some(24)];
+    matches!(error.kind(), OutOfMemory | PermissionDenied | ReadOnlyFilesystem | ResourceBusy | StorageFull)
+        || TOO_MANY_OPEN_FILES.contains(&error.raw_os_error())
 }
 
 /// Makes the names in a folder durable.

@@ -11,13 +11,21 @@ use super::changes::Changes;
 use super::fault::{Damage, Fault};
 use super::image::{Limits, State};
 
+/// What [`Media::load`] found.
+pub(super) enum Loaded {
+    /// There has never been a copy.
+    Nothing,
+    Whole(Box<State>),
+    Damaged(Damage),
+}
+
 /// Answers a [`Media::replace`].
 pub(super) type Done = oneshot::Sender<Result<(), Fault>>;
 
 /// Keeps a durable copy of a state, and snapshots of it.
 pub(super) trait Media: Send + Sync {
-    /// Reads the copy and checks it. `None` when there has never been one.
-    fn load(&self, machine: &dyn Machine, limits: Limits) -> Result<Option<State>, Damage>;
+    /// Reads the copy and checks it. An error says that it could not be tried; the copy may be fine.
+    fn load(&self, machine: &dyn Machine, limits: Limits) -> Result<Loaded, Fault>;
 
     /// Moves a damaged copy out of the way, and says where to.
     fn set_aside(&self) -> Result<Option<PathBuf>, Fault>;

@@ -13,7 +13,7 @@ use crate::machine::Machine;
 use super::changes::Changes;
 use super::fault::{Damage, Durability, Fault};
 use super::image::{Limits, Loader, State};
-use super::media::{Done, KEPT_SNAPSHOTS, Media, Sink};
+use super::media::{Done, KEPT_SNAPSHOTS, Loaded, Media, Sink};
 use super::meta::Meta;
 use super::record::{Record, Space};
 use super::row::{Key, Value};
@@ -185,15 +185,19 @@ impl AttachedDisk {
 }
 
 impl Media for AttachedDisk {
-    fn load(&self, machine: &dyn Machine, limits: Limits) -> Result<Option<State>, Damage> {
-        let content = self.content_or_gone()?;
-        let Some(copy) = &content.copy else { return Ok(None) };
+    fn load(&self, machine: &dyn Machine, limits: Limits) -> Result<Loaded, Fault> {
+        let content = self.content_or_gone().map_err(|error| Fault::io("open", &error))?;
+        let Some(copy) = &content.copy else { return Ok(Loaded::Nothing) };
         let mut loader = Loader::new(machine, limits);
         for ((space, key), value) in &copy.records {
             let record = Record { space: *space, key: key.clone(), value: value.to_vec() };
-            loader.add(record).ok_or_else(|| Damage::new("record"))?;
+            if loader.add(record).is_none() {
+                return Ok(Loaded::Damaged(Damage::new("record")));
+            }
         }
-        loader.finish(copy.meta.clone()).map(Some).ok_or_else(|| Damage::new("digest"))
+        let state = loader.finish(copy.meta.clone());
+        Ok(state
+            .map_or_else(|| Loaded::Damaged(Damage::new("digest")), |state| Loaded::Whole(Box::new(state))))
     }
 
     fn set_aside(&self) -> Result<Option<PathBuf>, Fault> {

@@ -49,10 +49,15 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn row(key: &Key, row: &Row) -> Self {
-        let mut value = Vec::with_capacity(8 + row.value.len());
+        let mut value = Vec::with_capacity(Self::row_bytes(row));
         value.extend_from_slice(&row.revision.to_le_bytes());
         value.extend_from_slice(&row.value);
         Self { space: Space::Rows, key: key.clone(), value }
+    }
+
+    /// How long the value of such a record is.
+    pub(super) fn row_bytes(row: &Row) -> usize {
+        8 + row.value.len()
     }
 
     pub(super) fn past(key: &[u8], ended: u64, past: &Past) -> Self {

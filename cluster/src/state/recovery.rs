@@ -9,7 +9,7 @@ use crate::machine::Machine;
 
 use super::fault::{Damage, Fault};
 use super::image::{Limits, State};
-use super::media::Media;
+use super::media::{Loaded, Media};
 use super::meta::LogPosition;
 use super::snapshot::{self, SnapshotInfo};
 
@@ -52,22 +52,22 @@ pub(super) struct Recovered {
 
 /// Finds the state to start from, and has `media` follow it.
 pub(super) fn recover(media: &dyn Media, machine: &dyn Machine, limits: Limits) -> Result<Recovered, Fault> {
-    let copy = media.load(machine, limits);
+    let copy = media.load(machine, limits)?;
     let mut snapshots = Snapshots::find(media)?;
     let (state, recovery, afresh) = match copy {
-        Ok(Some(state)) if state.meta().lost => {
+        Loaded::Whole(state) if state.meta().lost => {
             let why = "lost at an earlier start".to_owned();
-            (state, Recovery::Lost { why, aside: None }, false)
+            (*state, Recovery::Lost { why, aside: None }, false)
         }
-        Ok(Some(state)) => (state, Recovery::Clean, false),
-        Ok(None) if snapshots.is_empty() && !snapshots.rejected => {
+        Loaded::Whole(state) => (*state, Recovery::Clean, false),
+        Loaded::Nothing if snapshots.is_empty() && !snapshots.rejected => {
             (State::empty(limits), Recovery::Empty, true)
         }
-        Ok(None) => {
+        Loaded::Nothing => {
             let why = "there are snapshots but no state".to_owned();
             (lost(limits), Recovery::Lost { why, aside: None }, true)
         }
-        Err(Damage(why)) => {
+        Loaded::Damaged(Damage(why)) => {
             warn!(%why, "the durable state is damaged; it is moved aside");
             let aside = media.set_aside()?;
             (lost(limits), Recovery::Lost { why, aside }, true)

@@ -155,7 +155,12 @@ impl Work {
             Ok(Err(error)) => Some(Fault::io("writing", &error)),
             Err(panic) => Some(Fault::new(format!("sled panicked: {}", panic_text(&*panic)))),
         };
-        let Some(fault) = fault else { return };
+        let Some(fault) = fault else {
+            if let Err(error) = self.copy.close() {
+                tracing::warn!(%error, "closing the durable state");
+            }
+            return;
+        };
         let mut queue = self.shared.queue();
         queue.over = true;
         queue.changes = None;

@@ -62,6 +62,10 @@ async fn filled(path: &Path) -> Vec<u128> {
     for index in 0..100 {
         write(&store, index);
         digests.push(store.view().digest());
+        // So many batches that damage to one leaves others.
+        if index % 10 == 9 {
+            store.flush().await.unwrap();
+        }
         if index == 59 {
             store.build_snapshot().await.unwrap();
         }
@@ -284,6 +288,21 @@ async fn a_disk_fault_is_reported_and_final() {
     let fault = store.build_snapshot().await.unwrap_err();
     assert_eq!(store.durability().borrow().fault.as_ref(), Some(&fault));
     assert_eq!(store.apply(at_index(1), Entry::Blank), Err(fault));
+}
+
+#[tokio::test]
+async fn a_copy_in_use_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let digests = filled(dir.path()).await;
+    let (first, _) = open(dir.path());
+    let folder = Folder::new(dir.path());
+    let second = Store::open(&Disk::Folder(folder), toy(), Limits::default());
+    assert!(second.unwrap_err().to_string().contains("another process"));
+    write(&first, 100);
+    drop(first);
+    let (again, recovery) = open(dir.path());
+    assert_eq!((recovery, again.view().as_of(100).is_ok()), (Recovery::Clean, true));
+    assert_ne!(again.view().digest(), digests[99]);
 }
 
 #[tokio::test]
