@@ -27,6 +27,7 @@ use crate::tenants::{Limits, Orders, ProposeError, Tenants};
 /// A running node.
 pub struct Node {
     cluster: Cluster,
+    app: Arc<App>,
     tenants: Tenants,
     server: Server,
     opening: tokio::task::JoinHandle<()>,
@@ -87,14 +88,20 @@ impl Node {
             .await
             .map_err(|source| NodeError::Listen { address, source })?;
         let (told, fatal) = watch::channel(None);
-        let opening = tokio::spawn(watch_over(app, cluster.clone(), told));
-        Ok(Self { cluster, tenants, server, opening, fatal })
+        let opening = tokio::spawn(watch_over(Arc::clone(&app), cluster.clone(), told));
+        Ok(Self { cluster, app, tenants, server, opening, fatal })
     }
 
     /// The cluster this node belongs to.
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// What the node does for its surfaces.
+    #[must_use]
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
     }
 
     /// Where HTTP is served.
@@ -197,6 +204,7 @@ fn cluster_config(config: &Config) -> conclave_cluster::Config {
         election_max_ms: millis(config.election_max),
     };
     cluster.snapshot_every = config.snapshot_every;
+    cluster.limits.history_ms = millis(config.history_retention);
     cluster
 }
 

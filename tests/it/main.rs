@@ -9,8 +9,13 @@
 )]
 
 mod cli;
+mod client;
 mod config;
 mod framing;
+mod harness;
+mod iam;
+mod races;
 mod raw;
+mod revocation;
 mod tidy;
 mod tls;
