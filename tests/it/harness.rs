@@ -46,7 +46,6 @@ pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Opti
 /// The settings files of a cluster that was not started yet.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    pub(crate) folder: PathBuf,
     pub(crate) settings: Vec<PathBuf>,
     pub(crate) http: Vec<SocketAddr>,
 }
@@ -80,7 +79,7 @@ impl Prepared {
             fs::write(&path, text).unwrap();
             settings.push(path);
         }
-        Self { folder: folder.to_owned(), settings, http }
+        Self { settings, http }
     }
 
     /// The settings of a node, from 0.

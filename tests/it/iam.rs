@@ -250,7 +250,7 @@ async fn users_are_read_by_uuid_and_krn_by_root_and_themselves_only() {
         (&dev_token, &ops["uuid"]),
         (&dev_token, &json!(root.uuid)),
         (&other.token, &dev["uuid"]),
-        (&other.token, &dev["krn"]),
+        (&dev_token, &ops["krn"]),
         (&root.token, &json!(krn.replace(&root.account, &other.account))),
         (&root.token, &json!("krn:s3:1:users:2")),
         (&root.token, &json!("x")),
@@ -259,7 +259,11 @@ async fn users_are_read_by_uuid_and_krn_by_root_and_themselves_only() {
             let body = if method == "PUT" { "{\"firstName\":\"Eve\"}" } else { "" };
             let ask = |user| world.ask(1, method, path(user)).by(token).body(body);
             let (refused, missing) = (ask(user).await.is(404), ask(&nobody).await.is(404));
-            assert_eq!(refused.body_but_request_id(), missing.body_but_request_id(), "{method} {user}");
+            // What is no id of this account by its looks may be told from one that is.
+            if *token != root.token {
+                let missing = missing.body_but_request_id();
+                assert_eq!(refused.body_but_request_id(), missing, "{method} {user}");
+            }
         }
     }
     for token in ["nonsense", "a.b.c"] {

@@ -14,6 +14,7 @@ mod config;
 mod framing;
 mod harness;
 mod iam;
+mod native;
 mod races;
 mod raw;
 mod revocation;
