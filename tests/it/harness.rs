@@ -263,9 +263,16 @@ impl Account {
     /// A user with these roles, signed in.
     pub(crate) async fn user(&self, client: &Client, name: &str, roles: &[&str]) -> Member {
         let body = json!({"name": name, "password": PASSWORD, "roles": roles});
-        let made = self.send(client, 0, "POST", "/users", body).await.is(201);
+        self.send(client, 0, "POST", "/users", body).await.is(201);
+        self.member(client, name).await
+    }
+
+    /// A user that exists, signed in.
+    pub(crate) async fn member(&self, client: &Client, name: &str) -> Member {
         let signed = self.sign_in(client, 1, name, PASSWORD).await.is(200);
-        Member::new(made.text("id"), name, &signed)
+        let token = signed.text("access_token");
+        let own = client.get(2, self.at("/users/me")).by(&token).await.is(200);
+        Member::new(own.text("id"), name, &signed)
     }
 
     /// A service account with these roles, signed in with its API key.

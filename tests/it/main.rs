@@ -8,15 +8,21 @@
     reason = "clippy lets tests do this, but not the functions that tests share"
 )]
 
+mod bad_input;
 mod cli;
 mod client;
 mod config;
+mod failover;
+mod folders;
 mod framing;
 mod harness;
 mod iam;
+mod matrix;
 mod native;
+mod processes;
 mod races;
 mod raw;
+mod requests;
 mod revocation;
 mod tidy;
 mod tls;

@@ -96,6 +96,10 @@ async fn who_can_names_those_who_may_act_and_by_which_role() {
     let robot = account.service(&world, "robot", &["docs"]).await;
     account.user(&world, "off", &["docs", "other"]).await;
     account.ask(&world, 0, "POST", "/users/off/disable").await.is(200);
+    let held = account.ask(&world, 1, "GET", "/users/off/permissions").await.is(200);
+    assert_eq!(held.json["items"], json!([]), "who is disabled may do nothing");
+    let root = account.ask(&world, 1, "GET", "/users/me/permissions").await.is(200);
+    assert_eq!(root.json["items"], json!(["*"]));
     for node in 0..3 {
         let reply = account.ask(&world, node, "GET", "/who-can?permission=docs:read").await.is(200);
         let mut found: Vec<(String, String)> = Vec::new();
