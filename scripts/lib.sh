@@ -2,7 +2,7 @@
 # Sourced, not run. Needs bash and curl.
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-bin=${CONCLAVE_BIN:-$here/target/release/conclave}
+bin=${BIN:-$here/target/release/conclave}
 
 say() { printf '%s\n' "$*"; }
 die() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }

@@ -51,7 +51,9 @@ pub(crate) async fn leader(
     request: Bytes,
     deadline: Instant,
 ) -> Result<Bytes, Unavailable> {
-    let mut refusal = Unavailable::NoLeader;
+    // A leader that loses its office while an entry is on its way says that it does not lead, and the next one
+    // may keep the entry. So only "nobody to ask" is a certain no.
+    let mut may_have_happened = false;
     for attempt in 0.. {
         let Some(leader) = core.leader() else {
             if core.pause(attempt, deadline).await {
@@ -72,27 +74,14 @@ pub(crate) async fn leader(
                 | Unavailable::NotLeader { .. }
                 | Unavailable::Unreachable
                 | Unavailable::Stopping),
-            ) if !core.is_stopping() => {
-                // An outcome once unknown stays so, whatever the next attempt says.
-                if !refusal.is_outcome_unknown() {
-                    refusal = again;
-                }
-            }
+            ) if !core.is_stopping() => may_have_happened |= again != Unavailable::NoLeader,
             decided => return decided,
         }
         if !core.pause(attempt, deadline).await {
             break;
         }
     }
-    Err(match refusal {
-        Unavailable::Unreachable => Unavailable::Timeout { outcome_unknown: true },
-        Unavailable::NoLeader
-        | Unavailable::NotLeader { .. }
-        | Unavailable::Timeout { .. }
-        | Unavailable::Overloaded
-        | Unavailable::Stopping
-        | Unavailable::TooLong => refusal,
-    })
+    Err(if may_have_happened { Unavailable::Timeout { outcome_unknown: true } } else { Unavailable::NoLeader })
 }
 
 /// Calls one other node.

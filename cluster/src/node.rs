@@ -15,7 +15,7 @@ use crate::call::{self, CallHandler};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::Core;
-use crate::error::{Fatal, StartError};
+use crate::error::{Fatal, StartError, Unavailable};
 use crate::folder::DataFolder;
 use crate::identity::{Identity, NodeId};
 use crate::log::LogDevice;
@@ -26,7 +26,7 @@ use crate::raft::machine_store::MachineStore;
 use crate::raft::network::{AddressBook, Network};
 use crate::raft::service::RaftService;
 use crate::raft::{Member, Raft, convert, settings};
-use crate::state::Store;
+use crate::state::{LogPosition, Store};
 use crate::wire::{Request, Response};
 
 /// What a node stands on.
@@ -58,6 +58,7 @@ impl Node {
     ) -> Result<Arc<Self>, StartError> {
         let settings = settings(config).map_err(StartError::Config)?;
         let Parts { transport, log, store, clock } = parts;
+        snapshot_for_gap(&*log, &store).await?;
         let durability = store.durability();
         let durable = Arc::new(move || durability.borrow().durable.map(|position| position.index));
         let append_ttl = Duration::from_millis(config.timing.election_max_ms);
@@ -166,14 +167,32 @@ impl Node {
     }
 
     /// For a follower. Goes through the leader's own barrier, so that the questions of all nodes share rounds.
-    async fn read_index(&self) -> Result<crate::state::LogPosition, crate::error::Unavailable> {
+    async fn read_index(&self) -> Result<LogPosition, Unavailable> {
         if !self.core.leads() {
             return Err(self.core.not_leader());
         }
         let patience = Duration::from_millis(self.core.timing.election_max_ms.saturating_mul(2));
         let view = self.barrier.pass(Instant::now() + patience).await?;
-        view.applied().ok_or(crate::error::Unavailable::NoLeader)
+        view.applied().ok_or(Unavailable::NoLeader)
     }
+}
+
+/// Makes a snapshot where openraft will need one and not make it.
+///
+/// Entries may be applied, and the state with them be on the disk, before this node's own log has synced them:
+/// a majority of others had. After a power cut the state is then ahead of the log. openraft begins the log anew
+/// behind the state, and from then on takes for granted that a snapshot reaches as far as the log was purged.
+/// Without one it could neither serve a follower that is behind nor start again. Found by the simulation.
+async fn snapshot_for_gap(log: &dyn LogDevice, store: &Store) -> Result<(), StartError> {
+    let held = log.state().await.map_err(|error| StartError::Raft(error.to_string()))?;
+    let index = |position: Option<LogPosition>| position.map(|position| position.index);
+    let applied = store.view().applied();
+    let purged = if index(applied) > index(held.last) { applied } else { held.purged };
+    let snapshot = store.snapshot().and_then(|snapshot| snapshot.applied);
+    if index(purged) > index(snapshot) && index(applied) >= index(purged) {
+        store.build_snapshot().await.map_err(|fault| StartError::State(fault.to_string()))?;
+    }
+    Ok(())
 }
 
 /// What the transport holds. It does not keep the node alive.
