@@ -104,6 +104,12 @@ impl Node {
         &self.sources.cluster
     }
 
+    /// What the node does for its surfaces.
+    #[must_use]
+    pub fn app(&self) -> &Arc<App> {
+        &self.sources.app
+    }
+
     /// Where HTTP is served.
     #[must_use]
     pub fn http_address(&self) -> std::net::SocketAddr {

@@ -71,9 +71,9 @@ pub enum Freshness {
     Linearizable,
     /// At most so old; see [`MAX_STALENESS`].
     Bounded(Duration),
-    /// At least that revision, and linearizable no further.
+    /// At least that revision, and no older than [`MAX_STALENESS`].
     AtLeast(u64),
-    /// Exactly that revision. Known to be there first, and so linearizable up to it.
+    /// Exactly that revision, whether or not this node can reach the others.
     AsOf(u64),
 }
 
@@ -92,14 +92,33 @@ pub enum ReadError {
 /// The rows, as fresh as asked. One view serves one request, so that it sees one moment.
 ///
 /// # Errors
-/// When they cannot be that fresh in time, or are no longer kept.
+/// When they cannot be that fresh in time, are no longer kept, or do not exist yet.
 pub async fn read(cluster: &Cluster, freshness: Freshness, deadline: Instant) -> Result<View, ReadError> {
     Ok(match freshness {
         Freshness::Linearizable => cluster.read_barrier(deadline).await?,
         Freshness::Bounded(age) => cluster.bounded_view(age.min(MAX_STALENESS), deadline).await?,
-        Freshness::AtLeast(revision) => cluster.wait_revision(revision, deadline).await?,
-        Freshness::AsOf(revision) => cluster.wait_revision(revision, deadline).await?.as_of(revision)?,
+        Freshness::AtLeast(revision) => {
+            // A node that is cut off must not go on granting, however old the revision that is asked for.
+            let view = cluster.bounded_view(MAX_STALENESS, deadline).await?;
+            reached(cluster, view, revision, deadline).await?
+        }
+        Freshness::AsOf(revision) => {
+            reached(cluster, cluster.view(), revision, deadline).await?.as_of(revision)?
+        }
     })
+}
+
+/// A view with that revision. Whoever was told of one was told after it was decided, so a barrier shows it:
+/// one that a barrier does not show was made up, and waiting for it would be in vain.
+async fn reached(cluster: &Cluster, view: View, revision: u64, deadline: Instant) -> Result<View, ReadError> {
+    if view.revision() >= revision {
+        return Ok(view);
+    }
+    let view = cluster.read_barrier(deadline).await?;
+    if view.revision() >= revision {
+        return Ok(view);
+    }
+    Err(AsOfError::NotYet { newest: view.revision() }.into())
 }
 
 fn raw(row: Row) -> RawRow {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use warp::http::header::{AUTHORIZATION, HeaderName, IF_MATCH, USER_AGENT};
-use warp::http::{HeaderMap, StatusCode};
+use warp::http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::app::Request;
 use crate::domain::Origin;
@@ -147,7 +147,21 @@ impl Call {
             let rule = "An idempotency key has 1 to 255 visible ASCII characters.";
             return Err(Problem::bad_request("invalid_idempotency_key", rule));
         }
-        Ok(request.keyed(account, principal, key, self.route, &self.body))
+        Ok(request.keyed(account, principal, key, self.route, &self.said()))
+    }
+
+    /// What a request says beside its route, for telling a retry from another request under the same key:
+    /// the things that the path names, what they must be like, and the body.
+    fn said(&self) -> Vec<u8> {
+        let mut said = Vec::with_capacity(self.body.len() + 64);
+        let condition = self.headers.get(IF_MATCH).map(HeaderValue::as_bytes).unwrap_or_default();
+        let named = self.parameters.iter().map(|(_, text)| text.as_bytes());
+        for part in named.chain([condition]) {
+            said.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            said.extend_from_slice(part);
+        }
+        said.extend_from_slice(&self.body);
+        said
     }
 
     fn origin(&self) -> Origin {

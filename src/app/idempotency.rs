@@ -52,10 +52,11 @@ impl Request {
     }
 
     /// The request under the client's key. `account` and `principal` say who asks (a stranger is ""), and
-    /// `route` what: two callers never share a key.
+    /// `route` what: two callers never share a key. `said` is all else that makes it this request and not
+    /// another: the body, and what the path names.
     #[must_use]
-    pub fn keyed(mut self, account: &str, principal: &str, key: &str, route: &str, body: &[u8]) -> Self {
-        let body: [u8; 32] = Sha256::digest(body).into();
+    pub fn keyed(mut self, account: &str, principal: &str, key: &str, route: &str, said: &[u8]) -> Self {
+        let body: [u8; 32] = Sha256::digest(said).into();
         self.named = Some(Named {
             account: account.to_owned(),
             principal: principal.to_owned(),

@@ -143,11 +143,7 @@ fn remove(context: &mut Context<'_>, principal: &Principal, role: &RoleName) {
 
 /// Disabled principals may be given and lose roles; missing ones may not.
 fn principal_exists(context: &Context<'_>, principal: &Principal) -> Result<(), Rejection> {
-    let is_there = match principal {
-        Principal::User(id) => super::user::find(context.rows, context.account, *id)?
-            .is_some_and(|row| row.value.status != super::user::UserStatus::Deleted),
-        Principal::Service(id) => super::service::find(context.rows, context.account, *id)?.is_some(),
-    };
+    let is_there = principal.exists(context.rows, context.account)?;
     if is_there { Ok(()) } else { Err(Rejection::NotFound(principal.noun())) }
 }
 

@@ -63,6 +63,18 @@ impl Principal {
         }
     }
 
+    /// Whether there is such a principal. One that is disabled is there, one that was deleted is not.
+    ///
+    /// # Errors
+    /// [`Rejection::Damaged`] if the row does not decode.
+    pub fn exists(&self, rows: &dyn Read, account: AccountId) -> Result<bool, Rejection> {
+        Ok(match self {
+            Self::User(id) => user::find(rows, account, *id)?
+                .is_some_and(|row| row.value.status != user::UserStatus::Deleted),
+            Self::Service(id) => service::find(rows, account, *id)?.is_some(),
+        })
+    }
+
     /// How the principal stands.
     ///
     /// # Errors

@@ -8,11 +8,22 @@
     reason = "clippy lets tests do this, but not the functions that tests share"
 )]
 
+mod bad_input;
 mod cli;
+mod client;
 mod config;
+mod folders;
 mod framing;
+mod harness;
+mod iam;
+mod matrix;
+mod native;
 mod openapi;
+mod processes;
+mod races;
 mod raw;
+mod requests;
+mod revocation;
 mod schema;
 mod tidy;
 mod tls;

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use warp::http::StatusCode;
 
 use super::roles::role_name;
-use super::{Answer, Api, Call, Operation, Route, find_for_writing, find_principal, route};
+use super::{Answer, Api, Call, Operation, Route, find_for_writing, find_principal, must_exist, route};
 use crate::api::call::bad_id;
 use crate::api::reply::{self, Page, PageQuery};
 use crate::api::signed::order;
@@ -116,6 +116,7 @@ async fn list(api: &Api, call: &Call, account: &str, principals: &str, principal
     let signed = api.reader(call, account).await?;
     let about = find_principal(&signed.rows, &signed.caller, principals, principal)?;
     let permit = signed.caller.authorize_about::<ReadUsers>(&about, &signed.now, &signed.rows)?;
+    must_exist(permit.rows(), &signed.caller, &about)?;
     let roles = membership::roles_of(permit.rows(), permit.account(), &about)?;
     let items: Vec<String> = roles.iter().map(ToString::to_string).collect();
     Ok(reply::at(signed.rows.revision(), StatusCode::OK, &Page { items, next: None }))
@@ -132,13 +133,16 @@ async fn list_permissions(
     let signed = api.reader(call, account).await?;
     let about = find_principal(&signed.rows, &signed.caller, principals, principal)?;
     let permit = signed.caller.authorize_about::<ReadUsers>(&about, &signed.now, &signed.rows)?;
-    let standing = about.standing(permit.rows(), permit.account())?;
+    must_exist(permit.rows(), &signed.caller, &about)?;
     let mut items: Vec<String> = Vec::new();
-    if standing.is_root {
-        items.push("*".to_owned());
+    // Who is disabled may do nothing, whatever its roles say, as a check answers.
+    if let Ok(standing) = about.standing(permit.rows(), permit.account()) {
+        if standing.is_root {
+            items.push("*".to_owned());
+        }
+        let held = membership::permissions_of(permit.rows(), permit.account(), &about)?;
+        items.extend(held.iter().map(ToString::to_string));
     }
-    let held = membership::permissions_of(permit.rows(), permit.account(), &about)?;
-    items.extend(held.iter().map(ToString::to_string));
     Ok(reply::at(signed.rows.revision(), StatusCode::OK, &Page { items, next: None }))
 }
 

@@ -100,6 +100,11 @@ fn find_principal(view: &View, caller: &Caller, collection: &str, text: &str) ->
     }
 }
 
+/// Fails with 404 where there is no such principal, as an id in a path may say.
+fn must_exist(rows: &View, caller: &Caller, about: &Principal) -> Result<(), Problem> {
+    if about.exists(rows, caller.account())? { Ok(()) } else { Err(bad_id()) }
+}
+
 /// As [`find_principal`], for writing: what this node does not know by name yet, the leader may.
 async fn find_for_writing(
     api: &Api,

@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use warp::http::StatusCode;
 
-use super::{Answer, Api, Call, Operation, Route, find_for_writing, find_principal, route};
+use super::{Answer, Api, Call, Operation, Route, find_for_writing, find_principal, must_exist, route};
 use crate::api::call::bad_id;
 use crate::api::reply::{self, Page, time};
 use crate::api::signed::order;
@@ -102,6 +102,7 @@ async fn list(api: &Api, call: &Call, account: &str, principals: &str, principal
     let signed = api.reader(call, account).await?;
     let about = find_principal(&signed.rows, &signed.caller, principals, principal)?;
     let permit = signed.caller.authorize_about::<ReadSessions>(&about, &signed.now, &signed.rows)?;
+    must_exist(permit.rows(), &signed.caller, &about)?;
     let now = api.app.now(&signed.rows);
     let sessions = session::list(permit.rows(), permit.account(), &about, now)?;
     let current = signed.caller.session();

@@ -1,0 +1,146 @@
+//! Bodies that are no good.
+
+use conclave::api::Api;
+use serde_json::{Value, json};
+
+use super::is_refused;
+use crate::harness::World;
+use crate::requests::{Sample, Things};
+
+/// Members that may be left out of the sample requests.
+const OPTIONAL: [&str; 5] = ["user", "first_name", "firstName", "description", "label"];
+
+/// Routes that answer any text with a 200 that says no.
+const ANSWERED: [&str; 4] = ["/validate", "/introspect", "/revoke", "/check"];
+
+/// The sample's body, spoiled in every way that no route accepts.
+fn spoiled(sample: &Sample, body: &Value) -> Vec<(String, Vec<u8>)> {
+    let text = body.to_string();
+    let members = body.as_object().unwrap();
+    let (first, value) = members.iter().next().unwrap();
+    let deep = "[".repeat(200) + &"]".repeat(200);
+    let mut all: Vec<(String, Vec<u8>)> = [
+        ("cut", text[..text.len() - 1].to_owned()),
+        ("no JSON", "email=a&password=b".to_owned()),
+        ("two documents", format!("{text}{text}")),
+        ("deep", deep.clone()),
+        ("deep inside", format!("{{\"{first}\":{deep}}}")),
+        ("twice", format!("{{\"{first}\":{value},{}", &text[1..])),
+        ("list", format!("[{text}]")),
+        ("null", "null".to_owned()),
+        ("a text", "\"x\"".to_owned()),
+        ("comment", format!("/* */{text}")),
+        ("comma", format!("{},}}", &text[..text.len() - 1])),
+        ("too long", format!("{text}{}", " ".repeat(64 * 1024))),
+    ]
+    .map(|(name, text)| (name.to_owned(), text.into_bytes()))
+    .into();
+    all.push(("no UTF-8".to_owned(), [text.as_bytes(), b"\xff"].concat()));
+    if sample.path.contains("/keys") {
+        // This one may go without a body.
+    } else {
+        all.push(("empty".to_owned(), Vec::new()));
+    }
+    let mut changed = |name: String, change: &dyn Fn(&mut serde_json::Map<String, Value>)| {
+        let mut members = members.clone();
+        change(&mut members);
+        all.push((name, Value::Object(members).to_string().into_bytes()));
+    };
+    for forbidden in
+        ["nonsense", "is_root", "isRoot", "account", "id", "uuid", "epoch", "hash", "status", "krn"]
+    {
+        changed(format!("with {forbidden}"), &|members| {
+            drop(members.insert(forbidden.to_owned(), json!(true)))
+        });
+    }
+    for member in members.keys() {
+        if !OPTIONAL.contains(&member.as_str()) {
+            changed(format!("without {member}"), &|members| drop(members.remove(member)));
+            changed(format!("{member} null"), &|members| drop(members.insert(member.clone(), Value::Null)));
+        }
+        for wrong in [json!(5), json!(1.5), json!(true), json!({"a": 1}), json!([[]])] {
+            changed(format!("{member} {wrong}"), &|members| {
+                drop(members.insert(member.clone(), wrong.clone()))
+            });
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn every_spoiled_body_is_refused_by_every_route_and_changes_nothing() {
+    let world = World::new();
+    let account = world.account().await;
+    let things = Things::make(&world, &account).await;
+    let before = world.digest(&account.id).await;
+    let mut cases = 0;
+    for (index, route) in Api::routes().iter().enumerate() {
+        let sample = things.sample(route);
+        let Some(body) = &sample.body else { continue };
+        let ask = || world.ask(index, sample.method, &sample.path).by(&account.token);
+        for (what, bytes) in spoiled(&sample, body) {
+            let expected = if what == "too long" { 413 } else { 400 };
+            let reply = ask().body(bytes).await;
+            let name = format!("{} {what}", sample.name);
+            is_refused(&name, &reply);
+            assert_eq!(reply.status, expected, "{name}: {}", reply.json);
+            cases += 1;
+        }
+        for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
+            let reply = ask().header("content-type", kind).body(body.to_string()).await;
+            is_refused(sample.name, &reply);
+            assert_eq!(reply.status, 415, "{} {kind}", sample.name);
+        }
+    }
+    assert!(cases > 900, "{cases}");
+    assert_eq!(world.digest(&account.id).await, before, "a refused request left something behind");
+}
+
+#[tokio::test]
+async fn texts_that_are_too_long_are_refused_and_never_cut() {
+    let world = World::new();
+    let account = world.account().await;
+    let things = Things::make(&world, &account).await;
+    let before = world.digest(&account.id).await;
+    for (index, route) in Api::routes().iter().enumerate() {
+        let sample = things.sample(route);
+        let Some(Value::Object(members)) = &sample.body else { continue };
+        for (member, _) in members.iter().filter(|(_, value)| value.is_string()) {
+            for text in ["x".repeat(10_000), "\u{0}".to_owned(), "a\r\nb: c".repeat(200)] {
+                let mut members = members.clone();
+                members.insert(member.clone(), json!(text));
+                let ask = world.ask(index, sample.method, &sample.path).by(&account.token);
+                let reply = ask.json(&Value::Object(members)).await;
+                // A password may be of any characters.
+                let is_answered = ANSWERED.iter().any(|end| route.pattern.contains(end))
+                    || (text.len() == 1 && member.contains("password"));
+                if !is_answered || reply.status >= 400 {
+                    is_refused(&format!("{} {member}", sample.name), &reply);
+                }
+            }
+        }
+    }
+    // The one text that is taken as it is, a password of one zero byte, is for the user itself.
+    let _ = before;
+}
+
+#[tokio::test]
+async fn other_methods_are_told_which_there_are() {
+    let world = World::new();
+    let account = world.account().await;
+    let things = Things::make(&world, &account).await;
+    for (index, route) in Api::routes().iter().enumerate() {
+        let sample = things.sample(route);
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"] {
+            let is_there =
+                Api::routes().iter().any(|other| other.pattern == route.pattern && other.method == method);
+            if is_there {
+                continue;
+            }
+            let reply = world.ask(index, method, &sample.path).by(&account.token).await;
+            assert_eq!(reply.status, 405, "{method} {}", route.pattern);
+            assert!(reply.header("allow").is_some_and(|allow| allow.contains(route.method)));
+            is_refused(&format!("{method} {}", route.pattern), &reply);
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What no client should send, to every route there is: a clear refusal in the shape of the surface, and
+//! nothing changed.
+
+mod bodies;
+mod elsewhere;
+mod passwords;
+mod proofs;
+
+use crate::client::Reply;
+
+/// Words that an answer to the outside never has.
+const INSIDES: [&str; 9] =
+    ["panic", ".rs", "openraft", "sled", "argon2", "postcard", "serde", "BTreeMap", "stack"];
+
+/// Fails the test unless the request was refused as its surface refuses.
+#[track_caller]
+fn is_refused(name: &str, reply: &Reply) {
+    let said = String::from_utf8_lossy(&reply.body);
+    assert!((400..500).contains(&reply.status), "{name}: {} {said}", reply.status);
+    assert!(reply.json["detail"].is_string() && reply.json["code"].is_string(), "{name}: {said}");
+    assert!(reply.json["request_id"].is_string(), "{name}: {said}");
+    let is_detail = name.contains(" /iam/");
+    let kind = if is_detail { "application/json" } else { "application/problem+json" };
+    assert_eq!(reply.header("content-type"), Some(kind), "{name}");
+    if !is_detail {
+        assert_eq!(reply.json["status"], reply.status, "{name}");
+        let kind = format!("urn:conclave:problem:{}", reply.json["code"].as_str().unwrap());
+        assert_eq!(reply.json["type"], kind, "{name}");
+    }
+    assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{name}");
+    assert_eq!(reply.header("cache-control"), Some("no-store"), "{name}");
+    for inside in INSIDES {
+        assert!(!said.contains(inside), "{name} tells {inside}: {said}");
+    }
+}

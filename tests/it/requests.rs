@@ -1,0 +1,135 @@
+//! One good request for each route there is. A route that is missing here fails the tests that use this.
+
+use conclave::api::routes::Route;
+use serde_json::{Value, json};
+
+use crate::client::{Ask, Client};
+use crate::harness::{Account, Member, PASSWORD, unique};
+
+/// A request that would succeed if its sender may.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    pub(crate) name: &'static str,
+    pub(crate) method: &'static str,
+    pub(crate) path: String,
+    pub(crate) body: Option<Value>,
+}
+
+impl Sample {
+    /// The request, without a token.
+    pub(crate) fn ask(&self, client: &Client, node: usize) -> Ask {
+        let ask = client.ask(node, self.method, &self.path);
+        match &self.body {
+            Some(body) => ask.json(body),
+            None => ask,
+        }
+    }
+}
+
+/// What the parameters of a path stand for, and what bodies speak of.
+#[derive(Clone, Debug)]
+pub(crate) struct Things {
+    pub(crate) account: Account,
+    pub(crate) user: Member,
+    pub(crate) service: Member,
+    pub(crate) role: String,
+}
+
+impl Things {
+    /// Makes one of each.
+    pub(crate) async fn make(client: &Client, account: &Account) -> Self {
+        let role = format!("role-{}", unique());
+        account.role(client, &role, &["iam:roles:read"]).await;
+        let service = account.service(client, &format!("robot-{}", unique()), &[]).await;
+        Self { account: account.clone(), user: person(client, account).await, service, role }
+    }
+
+    /// Makes anew what the route names and could take away.
+    pub(crate) async fn renew(&mut self, client: &Client, route: &Route) {
+        if route.method == "GET" {
+            return;
+        }
+        let account = self.account.clone();
+        let is_about_user = ["{user}", "{session}", "tokens/re"];
+        if is_about_user.iter().any(|part| route.pattern.contains(part)) {
+            self.user = person(client, &account).await;
+        }
+        if route.pattern.contains("{service}") {
+            self.service = account.service(client, &format!("robot-{}", unique()), &[]).await;
+        }
+        if route.pattern.contains("/roles/{role}") && !route.pattern.contains("/{user}/") {
+            self.role = format!("role-{}", unique());
+            account.role(client, &self.role, &["iam:roles:read"]).await;
+        }
+    }
+
+    /// The request for a route, about these things.
+    pub(crate) fn sample(&self, route: &Route) -> Sample {
+        let key = self.service.key.as_ref().map(|(id, _)| id.as_str()).unwrap_or_default();
+        let path = route
+            .pattern
+            .replace("{account}", &self.account.id)
+            .replace("{user}", &self.user.id)
+            .replace("{service}", &self.service.id)
+            .replace("{role}", &self.role)
+            .replace("{session}", &self.user.session)
+            .replace("{key}", key);
+        let query = match route.name {
+            "GET /v1/accounts/{account}/check" => format!("?permission=x&user={}", self.user.id),
+            "GET /v1/accounts/{account}/who-can" => "?permission=x".to_owned(),
+            _ => String::new(),
+        };
+        let path = path + &query;
+        Sample { name: route.name, method: route.method, path, body: self.body(route) }
+    }
+
+    /// Only what must be there, so that leaving anything out is wrong.
+    fn body(&self, route: &Route) -> Option<Value> {
+        let name = format!("n{}", unique());
+        let email = format!("{name}@stories.test");
+        let account = &self.account;
+        let credentials = json!({"email": account.email, "password": PASSWORD});
+        let verb = route.pattern.rsplit('/').next().unwrap();
+        Some(match (route.method, verb) {
+            ("GET" | "DELETE", _) | ("POST", "disable" | "enable" | "signing-keys") => return None,
+            ("PUT", "{role}") => return None,
+            ("POST", "SignUpAsRootUser" | "signUpAsRootUser" | "accounts") => {
+                json!({"email": email, "password": "x"})
+            }
+            ("POST", "SignInAsRootUser" | "signInAsRootUser") => credentials,
+            ("POST", "SignUpAsIAMUser" | "signUpAsIAMUser") => {
+                json!({"accountId": account.id, "email": email, "password": "x"})
+            }
+            ("POST", "SignInAsIAMUser" | "signInAsIAMUser") => {
+                let email = format!("{}@stories.test", self.user.name);
+                json!({"accountId": account.id, "email": email, "password": PASSWORD})
+            }
+            ("POST", "sign-in") if route.pattern == "/v1/sign-in" => credentials,
+            ("POST", "sign-in") if route.pattern.contains("service-accounts") => {
+                json!({"api_key": self.service.key.as_ref().unwrap().1})
+            }
+            ("POST", "sign-in") => json!({"login": account.email, "password": PASSWORD}),
+            ("POST", "introspect" | "validate" | "revoke") => json!({"token": self.user.token}),
+            ("POST", "refresh") => json!({"refresh_token": self.user.refresh}),
+            ("POST", "check") => json!({"permission": "x", "user": self.user.id}),
+            ("POST", "batch") => json!({"checks": [{"permission": "x", "user": self.user.id}]}),
+            ("POST", "users") => json!({"name": name, "password": "x"}),
+            ("POST", "roles" | "service-accounts") => json!({"name": name}),
+            ("POST", "keys") => json!({"label": "l"}),
+            ("POST", "transactions") => json!({"actions": [{"action": "create_role", "name": name}]}),
+            ("PATCH", "{user}") => json!({"first_name": "F"}),
+            ("PATCH", "{role}") => json!({"description": "D"}),
+            ("PUT", "{user}") => json!({"firstName": "F"}),
+            ("PUT", "password") => json!({"new_password": "y"}),
+            (method, _) => panic!("no sample request for {method} {}", route.pattern),
+        })
+    }
+}
+
+/// A user with a name and an address, signed in.
+async fn person(client: &Client, account: &Account) -> Member {
+    let name = format!("person-{}", unique());
+    let body = json!({"name": name, "email": format!("{name}@stories.test"), "password": PASSWORD});
+    account.send(client, 0, "POST", "/users", body).await.is(201);
+    account.member(client, &name).await
+}
