@@ -52,7 +52,11 @@ pub const SETTINGS: [Setting; 31] = [
     setting("heartbeat", "50ms", "beat of the leader"),
     setting("election_min", "150ms", "shortest silence after which a node stands for election"),
     setting("election_max", "300ms", "longest silence after which a node stands for election"),
-    setting("log_level", "info", "what is logged: error, warn, info, debug, trace, or module=level, ..."),
+    setting(
+        "log_level",
+        "info,openraft=warn,chunked_wal=warn",
+        "what is logged: error, warn, info, debug, trace, or module=level, ...",
+    ),
     setting("log_format", "text", "text or json"),
     setting("max_connections", "4096", "HTTP connections open at once"),
     setting("max_connections_per_address", "2048", "HTTP connections open at once from one address"),

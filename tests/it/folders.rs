@@ -136,10 +136,7 @@ async fn damaged_files_are_repaired_or_refused() {
     let victim = 2;
     let data = processes.data(victim);
     roles(&client, &account, 0, 130).await;
-    eventually("a snapshot", async || {
-        (!files(&data.join("state/snapshots")).is_empty()).then_some(())
-    })
-    .await;
+    eventually("a snapshot", async || (!files(&data.join("state/snapshots")).is_empty()).then_some(())).await;
 
     // The durable copy: rebuilt from the snapshot and the log.
     processes.kill(victim);
@@ -163,7 +160,8 @@ async fn damaged_files_are_repaired_or_refused() {
 
     // The end of the log, as a power cut leaves it: cut off, and fetched again.
     processes.kill(victim);
-    let log = files(&data.join("log")).into_iter().rfind(|path| path.extension().is_some_and(|end| end == "wal"));
+    let log =
+        files(&data.join("log")).into_iter().rfind(|path| path.extension().is_some_and(|end| end == "wal"));
     let log = log.unwrap();
     let bytes = fs::read(&log).unwrap();
     fs::write(&log, &bytes[..bytes.len() - 3]).unwrap();
@@ -173,7 +171,8 @@ async fn damaged_files_are_repaired_or_refused() {
 
     // The middle of the log: not guessed at.
     processes.kill(victim);
-    let log = files(&data.join("log")).into_iter().rfind(|path| path.extension().is_some_and(|end| end == "wal"));
+    let log =
+        files(&data.join("log")).into_iter().rfind(|path| path.extension().is_some_and(|end| end == "wal"));
     let log = log.unwrap();
     let good = fs::read(&log).unwrap();
     spoil(&log);

@@ -62,7 +62,8 @@ impl Processes {
         let log = OpenOptions::new().create(true).append(true).open(log).unwrap();
         let mut command = program();
         command.args(["start", "--stop-with-stdin", "--config"]).arg(self.settings(node));
-        self.running[node] = Some(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
+        self.running[node] =
+            Some(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
     }
 
     /// What a node has logged in all its lives.
@@ -114,15 +115,18 @@ impl Processes {
 
     /// What `conclave members` says on a node.
     pub(crate) fn members(&self, node: usize) -> Option<Value> {
-        let output = program().args(["members", "--json", "--config"]).arg(self.settings(node)).output().unwrap();
+        let output =
+            program().args(["members", "--json", "--config"]).arg(self.settings(node)).output().unwrap();
         output.status.success().then(|| serde_json::from_slice(&output.stdout).unwrap())
     }
 
     /// The node that leads, as all of `nodes` agree.
     pub(crate) async fn leader(&self, nodes: &[usize]) -> usize {
         eventually("they agree on who leads", async || {
-            let named: Vec<Option<u64>> =
-                nodes.iter().map(|node| self.members(*node).and_then(|status| status["leader"].as_u64())).collect();
+            let named: Vec<Option<u64>> = nodes
+                .iter()
+                .map(|node| self.members(*node).and_then(|status| status["leader"].as_u64()))
+                .collect();
             let leader = named[0].filter(|_| named.iter().all(|name| *name == named[0]))?;
             let leader = usize::try_from(leader).unwrap() - 1;
             nodes.contains(&leader).then_some(leader)
