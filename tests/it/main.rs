@@ -10,6 +10,7 @@
 
 mod cli;
 mod config;
+mod documented;
 mod framing;
 mod openapi;
 mod raw;
