@@ -25,7 +25,7 @@ pub trait CallHandler: Send + Sync + 'static {
 /// Answers a call here.
 pub(crate) async fn answer(
     core: &Core,
-    handler: Option<&Arc<dyn CallHandler>>,
+    handler: Option<Arc<dyn CallHandler>>,
     from: NodeId,
     to_leader: bool,
     request: Bytes,
@@ -47,11 +47,13 @@ pub(crate) async fn answer(
 /// Calls the leader, whoever that is or becomes until the deadline.
 pub(crate) async fn leader(
     core: &Core,
-    handler: Option<&Arc<dyn CallHandler>>,
+    handler: Option<Arc<dyn CallHandler>>,
     request: Bytes,
     deadline: Instant,
 ) -> Result<Bytes, Unavailable> {
-    let mut refusal = Unavailable::NoLeader;
+    // A leader that loses its office while an entry is on its way says that it does not lead, and the next one
+    // may keep the entry. So only "nobody to ask" is a certain no.
+    let mut may_have_happened = false;
     for attempt in 0.. {
         let Some(leader) = core.leader() else {
             if core.pause(attempt, deadline).await {
@@ -60,7 +62,7 @@ pub(crate) async fn leader(
             break;
         };
         let answer = if leader == core.node() {
-            let answering = answer(core, handler, core.node(), true, request.clone());
+            let answering = answer(core, handler.clone(), core.node(), true, request.clone());
             let late = Unavailable::Timeout { outcome_unknown: true };
             time::timeout_at(deadline, answering).await.unwrap_or(Err(late))
         } else {
@@ -72,27 +74,14 @@ pub(crate) async fn leader(
                 | Unavailable::NotLeader { .. }
                 | Unavailable::Unreachable
                 | Unavailable::Stopping),
-            ) if !core.is_stopping() => {
-                // An outcome once unknown stays so, whatever the next attempt says.
-                if !refusal.is_outcome_unknown() {
-                    refusal = again;
-                }
-            }
+            ) if !core.is_stopping() => may_have_happened |= again != Unavailable::NoLeader,
             decided => return decided,
         }
         if !core.pause(attempt, deadline).await {
             break;
         }
     }
-    Err(match refusal {
-        Unavailable::Unreachable => Unavailable::Timeout { outcome_unknown: true },
-        Unavailable::NoLeader
-        | Unavailable::NotLeader { .. }
-        | Unavailable::Timeout { .. }
-        | Unavailable::Overloaded
-        | Unavailable::Stopping
-        | Unavailable::TooLong => refusal,
-    })
+    Err(if may_have_happened { Unavailable::Timeout { outcome_unknown: true } } else { Unavailable::NoLeader })
 }
 
 /// Calls one other node.

@@ -1,7 +1,7 @@
 //! A running node, put together from its parts. The parts may be real or simulated.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use crate::call::{self, CallHandler};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::Core;
-use crate::error::{Fatal, StartError};
+use crate::error::{Fatal, StartError, Unavailable};
 use crate::folder::DataFolder;
 use crate::identity::{Identity, NodeId};
 use crate::log::LogDevice;
@@ -26,7 +26,7 @@ use crate::raft::machine_store::MachineStore;
 use crate::raft::network::{AddressBook, Network};
 use crate::raft::service::RaftService;
 use crate::raft::{Member, Raft, convert, settings};
-use crate::state::Store;
+use crate::state::{Durability, LogPosition, Store};
 use crate::wire::{Request, Response};
 
 /// What a node stands on.
@@ -40,7 +40,8 @@ pub(crate) struct Parts {
 pub(crate) struct Node {
     pub(crate) core: Arc<Core>,
     pub(crate) barrier: Barrier,
-    pub(crate) handler: OnceLock<Arc<dyn CallHandler>>,
+    /// Taken away when the node stops: it holds the node, as a rule.
+    handler: RwLock<Option<Arc<dyn CallHandler>>>,
     raft: Arc<RaftService>,
     log: Arc<dyn LogDevice>,
     is_recovered: Arc<AtomicBool>,
@@ -58,6 +59,7 @@ impl Node {
     ) -> Result<Arc<Self>, StartError> {
         let settings = settings(config).map_err(StartError::Config)?;
         let Parts { transport, log, store, clock } = parts;
+        snapshot_for_gap(&*log, &store).await?;
         let durability = store.durability();
         let durable = Arc::new(move || durability.borrow().durable.map(|position| position.index));
         let append_ttl = Duration::from_millis(config.timing.election_max_ms);
@@ -85,16 +87,24 @@ impl Node {
         let node = Arc::new(Self {
             barrier: Barrier::start(Arc::clone(&core)),
             raft: RaftService::new(raft, store),
-            handler: OnceLock::new(),
+            handler: RwLock::default(),
             log,
             is_recovered: Arc::default(),
             folder: Mutex::default(),
             core: Arc::clone(&core),
         });
         tokio::spawn(watch_raft(Arc::clone(&core), addresses));
-        tokio::spawn(watch_disk(Arc::clone(&core)));
+        tokio::spawn(watch_disk(Arc::downgrade(&core), core.store.durability()));
         tokio::spawn(recover(core, Arc::clone(&node.is_recovered)));
         Ok(node)
+    }
+
+    pub(crate) fn handler(&self) -> Option<Arc<dyn CallHandler>> {
+        self.handler.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_handler(&self, handler: Option<Arc<dyn CallHandler>>) {
+        *self.handler.write().unwrap_or_else(PoisonError::into_inner) = handler;
     }
 
     /// Keeps the folder's lock until the node stops.
@@ -141,6 +151,7 @@ impl Node {
             tracing::warn!("stopping took too long; the log has what was acknowledged");
         }
         self.core.transport.close();
+        self.set_handler(None);
         // Handles may live on; another process may have the folder now.
         drop(self.folder.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
@@ -149,7 +160,7 @@ impl Node {
         match request {
             Request::ReadIndex => Response::ReadIndex(self.read_index().await),
             Request::Call { to_leader, request } => {
-                Response::Call(call::answer(&self.core, self.handler.get(), from, to_leader, request).await)
+                Response::Call(call::answer(&self.core, self.handler(), from, to_leader, request).await)
             }
             Request::Join { member, is_fresh } => {
                 Response::Join(membership::admit(&self.core, from, member, is_fresh).await)
@@ -166,18 +177,36 @@ impl Node {
     }
 
     /// For a follower. Goes through the leader's own barrier, so that the questions of all nodes share rounds.
-    async fn read_index(&self) -> Result<crate::state::LogPosition, crate::error::Unavailable> {
+    async fn read_index(&self) -> Result<LogPosition, Unavailable> {
         if !self.core.leads() {
             return Err(self.core.not_leader());
         }
         let patience = Duration::from_millis(self.core.timing.election_max_ms.saturating_mul(2));
         let view = self.barrier.pass(Instant::now() + patience).await?;
-        view.applied().ok_or(crate::error::Unavailable::NoLeader)
+        view.applied().ok_or(Unavailable::NoLeader)
     }
 }
 
+/// Makes a snapshot where openraft will need one and not make it.
+///
+/// Entries may be applied, and the state with them be on the disk, before this node's own log has synced them:
+/// a majority of others had. After a power cut the state is then ahead of the log. openraft begins the log anew
+/// behind the state, and from then on takes for granted that a snapshot reaches as far as the log was purged.
+/// Without one it could neither serve a follower that is behind nor start again. Found by the simulation.
+async fn snapshot_for_gap(log: &dyn LogDevice, store: &Store) -> Result<(), StartError> {
+    let held = log.state().await.map_err(|error| StartError::Raft(error.to_string()))?;
+    let index = |position: Option<LogPosition>| position.map(|position| position.index);
+    let applied = store.view().applied();
+    let purged = if index(applied) > index(held.last) { applied } else { held.purged };
+    let snapshot = store.snapshot().and_then(|snapshot| snapshot.applied);
+    if index(purged) > index(snapshot) && index(applied) >= index(purged) {
+        store.build_snapshot().await.map_err(|fault| StartError::State(fault.to_string()))?;
+    }
+    Ok(())
+}
+
 /// What the transport holds. It does not keep the node alive.
-pub(crate) struct NodeService(pub(crate) std::sync::Weak<Node>);
+pub(crate) struct NodeService(pub(crate) Weak<Node>);
 
 impl Service for NodeService {
     fn answer(&self, from: NodeId, _channel: Channel, request: Bytes) -> BoxFuture<'static, Bytes> {
@@ -215,13 +244,12 @@ async fn watch_raft(core: Arc<Core>, addresses: AddressBook) {
     }
 }
 
-async fn watch_disk(core: Arc<Core>) {
-    let mut durability = core.store.durability();
+async fn watch_disk(core: Weak<Core>, mut durability: watch::Receiver<Durability>) {
     let fault = match durability.wait_for(|now| now.fault.is_some()).await {
         Ok(now) => now.fault.clone(),
         Err(_) => None,
     };
-    if let Some(fault) = fault {
+    if let (Some(fault), Some(core)) = (fault, core.upgrade()) {
         fail(&core, fault.to_string());
         // It must neither lead nor acknowledge any more.
         drop(core.raft.shutdown().await);

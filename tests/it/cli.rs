@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use conclave::auth::kek::Kek;
 use conclave::cli::ask::ask;
 
 /// The program with no variable of ours in its environment.
@@ -70,9 +71,16 @@ fn dev_names_a_taken_port_and_starts_nothing() {
 }
 
 #[test]
-fn members_says_when_no_node_answers() {
+fn members_says_what_is_missing() {
     let address = free_address().to_string();
-    let output = run(&["members"], &[("CONCLAVE_HTTP_LISTEN", &address)]);
+    let folder = tempfile::tempdir().unwrap();
+    let ask =
+        || program(folder.path()).arg("members").env("CONCLAVE_HTTP_LISTEN", &address).output().unwrap();
+    let output = ask();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("conclave-data.kek"), "{output:?}");
+    Kek::read_or_create_file(&folder.path().join("conclave-data.kek")).unwrap();
+    let output = ask();
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains(&format!("no node answers at {address}")), "{output:?}");
 }

@@ -109,7 +109,9 @@ impl SimDisk {
                 if content.run != run {
                     return;
                 }
-                (content.unsynced.len(), content.random.micros(100, content.slowness * 1000))
+                // A disk that lies has a cache to lie about, and takes its time to empty it.
+                let slowness = if content.lies { 200 } else { content.slowness };
+                (content.unsynced.len(), content.random.micros(100, slowness * 1000))
             };
             time::sleep(delay).await;
             let mut dones = Vec::new();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use proptest::test_runner::Config;
 
 use super::super::membership::{self, Membership};
 use super::super::role::NewRole;
@@ -216,7 +217,8 @@ impl Walk {
 }
 
 proptest! {
-    #![proptest_config(config())]
+    // Walks are short and few lead anywhere: this one needs more of them.
+    #![proptest_config(Config { cases: config().cases * 8, ..config() })]
 
     #[test]
     fn nobody_climbs(start in start(), orders in prop::collection::vec((0_usize..8, climbing()), 1..120)) {

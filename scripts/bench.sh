@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Figures of three real nodes on this machine, each as a ratio to something known in the same run. Absolute
+# figures of a shared machine mean nothing alone. Needs wrk (Debian: apt-get install wrk).
+#
+#   scripts/bench.sh [check|writes|signins|gap]...
+set -euo pipefail
+source "$(dirname "$0")/lib.sh"
+command -v wrk > /dev/null || die "wrk is not installed (Debian: apt-get install wrk)"
+span=${SPAN:-5}
+(cd "$here" && cargo build --release --examples --bins)
+examples=$here/target/release/examples
+
+# Requests a second that wrk saw; fails where a reply was not 2xx.
+rate() {
+  local out; out=$(wrk --latency "$@")
+  if grep -q 'Non-2xx' <<< "$out"; then die "replies were refused: $(grep Non-2xx <<< "$out")"; fi
+  latency=$(awk '/50%/ { p50 = $2 } /99%/ { p99 = $2 } END { print "p50 " p50 ", p99 " p99 }' <<< "$out")
+  awk '/Requests\/sec/ { print $2 }' <<< "$out" > "$work/rate"
+}
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / b }'; }
+
+prepare() {
+  up "${PORT:-18080}"
+  first=$(leader)
+  lead=${urls[first - 1]}
+  follow=${urls[first % 3]}
+  root='{"email":"bench@example.com","password":"SecurePass123"}'
+  account=$(expect 201 POST "$lead/iam/v1/SignUpAsRootUser" '' "$root" | member accountId)
+  token=$(expect 200 POST "$lead/iam/v1/SignInAsRootUser" '' "$root" | member access_token)
+  base=/v1/accounts/$account
+  expect 201 POST "$lead$base/roles" "$token" '{"name":"deployer","permissions":["deploy:*"]}' > /dev/null
+  user="{\"accountId\":\"$account\",\"email\":\"dev@example.com\",\"password\":\"DevPass456\"}"
+  expect 201 POST "$lead/iam/v1/SignUpAsIAMUser" "$token" "$user" > /dev/null
+  expect 200 PUT "$lead$base/users/dev@example.com/roles/deployer" "$token" > /dev/null
+  user_token=$(expect 200 POST "$lead/iam/v1/SignInAsIAMUser" '' "$user" | member access_token)
+}
+
+check() {
+  local path="$base/check?permission=deploy:prod" bare
+  "$examples/bare" 18099 & local bare_pid=$!
+  until_ok 5 curl -sf "http://127.0.0.1:18099$path"
+  say "permission check, 64 connections, $span s each"
+  rate -t1 -c64 -d"$span" "http://127.0.0.1:18099$path"; bare=$(cat "$work/rate")
+  say "  bare warp route                $bare/s  $latency"
+  for mode in bounded linearizable; do
+    for where in leader follower; do
+      local url=$lead; [ "$where" = leader ] || url=$follow
+      rate -t1 -c64 -d"$span" -H "authorization: Bearer $user_token" -H "conclave-consistency: $mode" "$url$path"
+      printf '  %-13s on the %-9s %s/s  %s  ratio %s\n' "$mode" "$where" "$(cat "$work/rate")" "$latency" "$(ratio "$(cat "$work/rate")" "$bare")"
+    done
+  done
+  kill "$bare_pid"; wait "$bare_pid" 2> /dev/null || true
+}
+
+writes() {
+  say "replicated writes (make a role, audited, synced on a majority), $span s each"
+  local one
+  for where in leader follower; do
+    local url=$lead; [ "$where" = leader ] || url=$follow
+    for connections in 1 16 64 256; do
+      ACCOUNT=$account TOKEN=$token RUN="$where-$connections-$RANDOM" \
+        rate -t1 -c"$connections" -d"$span" -s "$here/scripts/bench/write.lua" "$url"
+      [ "$where-$connections" = leader-1 ] && one=$(cat "$work/rate")
+      printf '  %-9s %4s connections  %s/s  %s  ratio to one on the leader %s\n' "$where" "$connections" "$(cat "$work/rate")" "$latency" "$(ratio "$(cat "$work/rate")" "$one")"
+    done
+  done
+}
+
+signins() {
+  say "sign-ins with a password, 16 connections, $span s"
+  local hashes; hashes=$("$examples/hashes")
+  say "  bare hash pool   $hashes/s"
+  BODY=$user rate -t1 -c16 -d"$span" -s "$here/scripts/bench/sign_in.lua" "$lead/iam/v1/SignInAsIAMUser"
+  say "  sign-ins         $(cat "$work/rate")/s  $latency  ratio $(ratio "$(cat "$work/rate")" "$hashes")"
+}
+
+gap() {
+  local rounds=${ROUNDS:-10} gaps=() round
+  say "write gap after kill -9 of the leader, $rounds rounds"
+  for ((round = 1; round <= rounds; round++)); do
+    until_ok 10 test -n "$(leader)"
+    local dead; dead=$(leader)
+    local alive=${urls[dead % 3]} killed last=0
+    put() { curl -sf --max-time 0.3 -o /dev/null -X POST -H "authorization: Bearer $token" -H 'content-type: application/json' -d "{\"name\":\"gap-$round-$RANDOM-$RANDOM\"}" "$alive$base/roles"; }
+    until_ok 10 put
+    kill -9 "$(pid_of "$dead")"; killed=$(now_ms)
+    until_ok 10 put || die "no write after the leader was killed"
+    gaps+=("$(($(now_ms) - killed))")
+    restart "$dead"
+    back() { curl -sf --max-time 1 -o /dev/null "${urls[dead - 1]}/ready"; }
+    until_ok 30 back || die "node $dead does not come back"
+  done
+  printf '%s\n' "${gaps[@]}" | sort -n | awk '{ all[NR] = $1 } END { printf "  p50 %d ms, max %d ms\n", all[int((NR + 1) / 2)], all[NR] }'
+}
+
+prepare
+for figure in "${@:-check writes signins gap}"; do
+  for name in $figure; do "$name"; done
+done
