@@ -25,6 +25,7 @@ pub(super) fn operations() -> Group {
     let operations = vec![
         Operation::local("GET /health", "getHealth", "The process runs").gives::<Health>(),
         Operation::local("GET /ready", "getReady", "This node can answer a linearizable read now")
+            .stamped()
             .gives::<Ready>()
             .refuses(&[503]),
         Operation::local("GET /metrics", "getMetrics", "Figures for Prometheus")

@@ -344,7 +344,7 @@ fn record(status: StatusCode, done: &Done, account: AccountId, id: UserId) -> An
     Ok(reply::tagged(done.revision, stored.revision, status, &UserRecord::new(account, &stored.value)))
 }
 
-/// The user record of the contract; never a password member.
+/// A user record, without its password.
 #[derive(Serialize, ToSchema)]
 #[schema(as = IamUser)]
 #[serde(rename_all = "camelCase")]

@@ -61,6 +61,7 @@ pub(in crate::api) struct Operation {
     kind: Kind,
     access: Access,
     is_guarded: bool,
+    is_stamped: bool,
     query: Vec<Value>,
     body: Option<Body>,
     success: Success,
@@ -107,6 +108,7 @@ impl Operation {
             kind,
             access: Access::Bearer,
             is_guarded: false,
+            is_stamped: kind != Kind::Local,
             query: Vec::new(),
             body: None,
             success: Success { status: 204, content: None, headers: REVISION },
@@ -144,6 +146,12 @@ impl Operation {
     /// Heeds `If-Match`.
     pub(in crate::api) fn guarded(mut self) -> Self {
         self.is_guarded = true;
+        self
+    }
+
+    /// Says at which revision it holds, as all that reads or changes rows does.
+    pub(in crate::api) fn stamped(mut self) -> Self {
+        self.is_stamped = true;
         self
     }
 
@@ -306,7 +314,7 @@ impl Operation {
     /// The operation as a member of a path item. `problem` gives the reference to a refusal.
     pub(super) fn to_value(&self, tag: &str, problem: impl Fn(u16) -> Value) -> Value {
         let mut responses = Map::new();
-        responses.insert(self.success.status.to_string(), self.success(tag));
+        responses.insert(self.success.status.to_string(), self.success());
         for status in self.refusals() {
             responses.insert(status.to_string(), problem(status));
         }
@@ -336,12 +344,12 @@ impl Operation {
         members
     }
 
-    fn success(&self, tag: &str) -> Value {
+    fn success(&self) -> Value {
         let headers: Map<String, Value> = self
             .success
             .headers
             .iter()
-            .filter(|_| self.kind != Kind::Local || tag == "Cluster")
+            .filter(|_| self.is_stamped)
             .map(|name| ((*name).to_owned(), json!({"$ref": format!("#/components/headers/{name}")})))
             .collect();
         let description = match self.success.status {

@@ -14,8 +14,14 @@ pub(super) fn in_path(name: &str) -> Value {
         "key" => ("The API key's id.", ID),
         _ => ("", ""),
     };
-    let schema = json!({"type": "string"});
-    json!({"name": name, "in": "path", "required": true, "description": about, "schema": schema, "example": example})
+    json!({
+        "name": name,
+        "in": "path",
+        "required": true,
+        "description": about,
+        "schema": {"type": "string"},
+        "example": example,
+    })
 }
 
 /// The headers that requests may have.
@@ -30,16 +36,17 @@ pub(super) fn request_headers() -> Value {
     json!({
         "Conclave-Consistency": header(
             "Conclave-Consistency",
-            "How fresh the answer must be. `linearizable` (the default): all that was acknowledged anywhere \
-             before. `bounded` or `bounded=<ms up to 1000>`: this node's own rows, if it heard from the leader \
-             that lately. `at-least=<revision>`: waits for that revision. `as-of=<revision>`: the rows of that \
-             revision, as far back as they are kept; rights are judged by the present.",
+            "How fresh the answer must be. `linearizable` (the default): all that was acknowledged \
+             anywhere before. `bounded` or `bounded=<ms up to 1000>`: this node's own rows, if it heard \
+             from the leader that lately. `at-least=<revision>`: waits for that revision. \
+             `as-of=<revision>`: the rows of that revision, as far back as they are kept; rights are \
+             judged by the present.",
             consistency,
         ),
         "Idempotency-Key": header(
             "Idempotency-Key",
-            "Names the request: a retry with the same key and body acts once and is given the first answer, on \
-             whichever node.",
+            "Names the request: a retry with the same key and body acts once and is given the first \
+             answer, on whichever node.",
             key,
         ),
         "If-Match": header(

@@ -17,7 +17,8 @@ const REFUSALS: [(u16, &str, &str); 11] = [
     (
         503,
         "Unavailable",
-        "Not now: no leader, too much waiting, or not in time. `outcome_unknown` tells whether it may have been done.",
+        "Not now: no leader, too much waiting, or not in time. `outcome_unknown` tells \
+         whether it may have been done.",
     ),
 ];
 
@@ -70,7 +71,7 @@ pub(super) fn schemas() -> [(String, Value); 2] {
             "field": {"type": "string", "description": "The member of the request that is wrong."},
             "permission": {"type": "string", "description": "What the caller lacks."},
             "revision": {"type": "integer", "description": "The revision that the thing is at."},
-            "outcome_unknown": {"type": "boolean", "description": "Whether it may have been done all the same."},
+            "outcome_unknown": {"type": "boolean", "description": "Whether it may have been done."},
         },
     });
     let iam = json!({

@@ -29,10 +29,41 @@ pub(super) fn routes() -> Vec<Route> {
 /// The same for the API document.
 pub(super) fn operations() -> Vec<Operation> {
     vec![
-        Operation::write("POST /v1/accounts", "createAccount", "Opens an account with its root user").about("The root user may do everything in the account. Its e-mail address is unique among root users.").open().takes::<NewAccount>(json!({"email": "admin@example.com", "password": "SecurePass123", "first_name": "Alice"})).creates::<Opened>().refuses(&[409]),
-        Operation::read("GET /v1/accounts/{account}", "getAccount", "Shows the account").gives_tagged::<AccountView>(),
-        Operation::read("GET /v1/accounts/{account}/jwks.json", "getSigningKeys", "Gives the public keys that check the account's tokens").about("A JSON Web Key Set (RFC 7517), for services that check tokens offline. Those do not learn of a revocation before the token expires.").open().gives_schema(jwks_schema()),
-        Operation::write("POST /v1/accounts/{account}/signing-keys", "rotateSigningKey", "Signs with a new key from now on").about("Tokens signed with the key before stay good until they expire. Gives the key set.").guarded().makes(jwks_schema()),
+        Operation::write("POST /v1/accounts", "createAccount", "Opens an account with its root user")
+            .about(
+                "The root user may do everything in the account. Its e-mail address is unique \
+         among root users.",
+            )
+            .open()
+            .takes::<NewAccount>(
+                json!({"email": "admin@example.com", "password": "SecurePass123", "first_name": "Alice"}),
+            )
+            .creates::<Opened>()
+            .refuses(&[409]),
+        Operation::read("GET /v1/accounts/{account}", "getAccount", "Shows the account")
+            .gives_tagged::<AccountView>(),
+        Operation::read(
+            "GET /v1/accounts/{account}/jwks.json",
+            "getSigningKeys",
+            "Gives the public keys that check the account's tokens",
+        )
+        .about(
+            "A JSON Web Key Set (RFC 7517), for services that check tokens offline. Those \
+         do not learn of a revocation before the token expires.",
+        )
+        .open()
+        .gives_schema(jwks_schema()),
+        Operation::write(
+            "POST /v1/accounts/{account}/signing-keys",
+            "rotateSigningKey",
+            "Signs with a new key from now on",
+        )
+        .about(
+            "Tokens signed with the key before stay good until they expire. Gives the key \
+         set.",
+        )
+        .guarded()
+        .makes(jwks_schema()),
     ]
 }
 

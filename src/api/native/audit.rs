@@ -19,7 +19,17 @@ pub(super) fn routes() -> Vec<Route> {
 /// The same for the API document.
 pub(super) fn operations() -> Vec<Operation> {
     vec![
-        Operation::read("GET /v1/accounts/{account}/audit", "listAudit", "Reads the audit trail, oldest first").about("Each record's hash covers the one before, so that a gap shows. Page on with `after`, the last sequence number seen.").query::<AuditQuery>().lists::<RecordView>(),
+        Operation::read(
+            "GET /v1/accounts/{account}/audit",
+            "listAudit",
+            "Reads the audit trail, oldest first",
+        )
+        .about(
+            "Each record's hash covers the one before, so that a gap shows. Page on with \
+         `after`, the last sequence number seen.",
+        )
+        .query::<AuditQuery>()
+        .lists::<RecordView>(),
     ]
 }
 

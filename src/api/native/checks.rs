@@ -23,11 +23,37 @@ pub(super) fn routes() -> Vec<Route> {
 
 /// The same for the API document.
 pub(super) fn operations() -> Vec<Operation> {
+    let question = json!({"user": "dev@example.com", "permission": "orders:read"});
+    let batch = json!({
+        "checks": [
+            {"user": "dev@example.com", "permission": "orders:read"},
+            {"service_account": "payment-service", "permission": "orders:write"},
+        ],
+    });
     vec![
-        Operation::read("GET /v1/accounts/{account}/check", "check", "May this principal do that?").about("Without a principal it is about whoever asks.").query::<Question>().gives::<Verdict>(),
-        Operation::read("POST /v1/accounts/{account}/check", "checkInBody", "May this principal do that? Asked in a body").about("For principals and permissions that should not be in the logs of proxies.").takes::<Question>(json!({"user": "dev@example.com", "permission": "orders:read"})).gives::<Verdict>(),
-        Operation::read("POST /v1/accounts/{account}/check/batch", "checkMany", "Up to 200 checks at one revision").takes::<Batch>(json!({"checks": [{"user": "dev@example.com", "permission": "orders:read"}, {"service_account": "payment-service", "permission": "orders:write"}]})).gives::<Verdicts>(),
-        Operation::read("GET /v1/accounts/{account}/who-can", "whoCan", "Who may do that, and by which role").about("At most 1000 rows. The root user, who may do everything, is not listed.").query::<WhoCan>().gives::<Holders>(),
+        Operation::read("GET /v1/accounts/{account}/check", "check", "May this principal do that?")
+            .about("Without a principal it is about whoever asks.")
+            .query::<Question>()
+            .gives::<Verdict>(),
+        Operation::read(
+            "POST /v1/accounts/{account}/check",
+            "checkInBody",
+            "May this principal do that? Asked in a body",
+        )
+        .about("For principals and permissions that should not be in the logs of proxies.")
+        .takes::<Question>(question)
+        .gives::<Verdict>(),
+        Operation::read(
+            "POST /v1/accounts/{account}/check/batch",
+            "checkMany",
+            "Up to 200 checks at one revision",
+        )
+        .takes::<Batch>(batch)
+        .gives::<Verdicts>(),
+        Operation::read("GET /v1/accounts/{account}/who-can", "whoCan", "Who may do that, and by which role")
+            .about("At most 1000 rows. The root user, who may do everything, is not listed.")
+            .query::<WhoCan>()
+            .gives::<Holders>(),
     ]
 }
 

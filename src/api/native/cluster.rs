@@ -19,6 +19,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::local("GET /v1/cluster/members", "listMembers", "The cluster as this node sees it")
             .about("Answers without asking other nodes, also while there is no leader.")
             .operator()
+            .stamped()
             .gives::<MembersView>(),
     ]
 }

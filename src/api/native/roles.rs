@@ -28,12 +28,33 @@ pub(super) fn routes() -> Vec<Route> {
 
 /// The same for the API document.
 pub(super) fn operations() -> Vec<Operation> {
+    let new_role = json!({
+        "name": "developer",
+        "description": "Builds the shop",
+        "permissions": ["orders:read", "carts:*"],
+    });
+    let role_patch = json!({"add_permissions": ["orders:write"], "remove_permissions": ["carts:*"]});
     vec![
-        Operation::read("GET /v1/accounts/{account}/roles", "listRoles", "Lists the roles").query::<PageQuery>().lists::<RoleView>(),
-        Operation::write("POST /v1/accounts/{account}/roles", "createRole", "Makes a role").about("Nobody gives permissions that they do not have themselves.").takes::<NewRole>(json!({"name": "developer", "description": "Builds the shop", "permissions": ["orders:read", "carts:*"]})).creates::<RoleView>().refuses(&[409]),
-        Operation::read("GET /v1/accounts/{account}/roles/{role}", "getRole", "Shows a role").gives_tagged::<RoleView>(),
-        Operation::write("PATCH /v1/accounts/{account}/roles/{role}", "updateRole", "Changes a role").guarded().takes::<RolePatch>(json!({"add_permissions": ["orders:write"], "remove_permissions": ["carts:*"]})).gives_tagged::<RoleView>(),
-        Operation::write("DELETE /v1/accounts/{account}/roles/{role}", "deleteRole", "Deletes a role and takes it from everybody").guarded(),
+        Operation::read("GET /v1/accounts/{account}/roles", "listRoles", "Lists the roles")
+            .query::<PageQuery>()
+            .lists::<RoleView>(),
+        Operation::write("POST /v1/accounts/{account}/roles", "createRole", "Makes a role")
+            .about("Nobody gives permissions that they do not have themselves.")
+            .takes::<NewRole>(new_role)
+            .creates::<RoleView>()
+            .refuses(&[409]),
+        Operation::read("GET /v1/accounts/{account}/roles/{role}", "getRole", "Shows a role")
+            .gives_tagged::<RoleView>(),
+        Operation::write("PATCH /v1/accounts/{account}/roles/{role}", "updateRole", "Changes a role")
+            .guarded()
+            .takes::<RolePatch>(role_patch)
+            .gives_tagged::<RoleView>(),
+        Operation::write(
+            "DELETE /v1/accounts/{account}/roles/{role}",
+            "deleteRole",
+            "Deletes a role and takes it from everybody",
+        )
+        .guarded(),
     ]
 }
 

@@ -34,6 +34,8 @@ pub(super) fn routes() -> Vec<Route> {
 
 /// The same for the API document.
 pub(super) fn operations() -> Vec<Operation> {
+    let new_service = json!({"name": "payment-service", "roles": ["developer"]});
+    let new_key = json!({"label": "second region", "expires_in": 86400});
     vec![
         Operation::read(
             "GET /v1/accounts/{account}/service-accounts",
@@ -48,7 +50,7 @@ pub(super) fn operations() -> Vec<Operation> {
             "Makes a service account with a first API key",
         )
         .about("The key is shown in this reply and never again.")
-        .takes::<NewService>(json!({"name": "payment-service", "roles": ["developer"]}))
+        .takes::<NewService>(new_service)
         .creates::<Created<'_>>()
         .refuses(&[409]),
         Operation::read(
@@ -90,7 +92,7 @@ pub(super) fn operations() -> Vec<Operation> {
             "Makes another API key",
         )
         .about("The key is shown in this reply and never again.")
-        .may_take::<NewKey>(json!({"label": "second region", "expires_in": 86400}))
+        .may_take::<NewKey>(new_key)
         .hands_out::<NewKeyView<'_>>(),
         Operation::write(
             "DELETE /v1/accounts/{account}/service-accounts/{service}/keys/{key}",
@@ -175,7 +177,8 @@ struct Created<'k> {
     key: NewKeyView<'k>,
 }
 
-/// `key_form` is `prefixed` (the default) or `uuid`, for clients that expect a UUID (seed 000).
+// Seed 000 is what has UUIDs as keys.
+/// `key_form` is `prefixed` (the default) or `uuid`, for clients that expect a UUID.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = NewServiceAccount)]
 #[serde(deny_unknown_fields)]

@@ -25,11 +25,13 @@ pub(super) fn routes() -> Vec<Route> {
 
 /// The same for the API document.
 pub(super) fn operations() -> Vec<Operation> {
+    let root_credentials = json!({"email": "admin@example.com", "password": "SecurePass123"});
+    let key_credentials = json!({"name": "payment-service", "api_key": "the key as it was shown"});
     vec![
         Operation::write("POST /v1/sign-in", "signInAsRoot", "Signs a root user in by e-mail address")
             .about("Whatever is wrong, the refusal is the same.")
             .open()
-            .takes::<RootCredentials>(json!({"email": "admin@example.com", "password": "SecurePass123"}))
+            .takes::<RootCredentials>(root_credentials)
             .gives::<TokensView<'_>>()
             .refuses(&[401]),
         Operation::write(
@@ -51,7 +53,7 @@ pub(super) fn operations() -> Vec<Operation> {
         )
         .about("Gives no refresh token: the key is good for the next sign-in.")
         .open()
-        .takes::<KeyCredentials>(json!({"name": "payment-service", "api_key": "the key as it was shown"}))
+        .takes::<KeyCredentials>(key_credentials)
         .gives::<TokensView<'_>>()
         .refuses(&[401]),
     ]

@@ -24,11 +24,52 @@ pub(super) fn routes() -> Vec<Route> {
 
 /// The same for the API document.
 pub(super) fn operations() -> Vec<Operation> {
+    let token = json!({"token": "an access token"});
+    let token_2 = json!({"token": "an access token"});
+    let refresh_token = json!({"refresh_token": "a refresh token"});
+    let token_3 = json!({"token": "an access or refresh token"});
     vec![
-        Operation::read("POST /v1/accounts/{account}/tokens/introspect", "introspectToken", "Tells what an access token is good for").about("RFC 7662. Everybody may look into their own.").takes::<Token>(json!({"token": "an access token"})).gives_either::<Introspection<'_>, Inactive>(),
-        Operation::read("POST /v1/accounts/{account}/tokens/validate", "validateToken", "Tells whether an access token is good, and nothing else").open().takes::<Token>(json!({"token": "an access token"})).gives::<Valid>(),
-        Operation::write("POST /v1/accounts/{account}/tokens/refresh", "refreshToken", "Gives a new access token for a refresh token").about("A rotating refresh token is good once, whichever nodes are asked at the same time; its reuse ends the session.").open().takes::<RefreshToken>(json!({"refresh_token": "a refresh token"})).gives::<TokensView<'_>>().refuses(&[401]),
-        Operation::write("POST /v1/accounts/{account}/tokens/revoke", "revokeToken", "Ends the session of an access or refresh token").about("RFC 7009: 200 also where there is nothing to end. No node takes any token of the session afterwards.").open().takes::<Token>(json!({"token": "an access or refresh token"})).gives_schema(json!({"type": "object"})),
+        Operation::read(
+            "POST /v1/accounts/{account}/tokens/introspect",
+            "introspectToken",
+            "Tells what an access token is good for",
+        )
+        .about("RFC 7662. Everybody may look into their own.")
+        .takes::<Token>(token)
+        .gives_either::<Introspection<'_>, Inactive>(),
+        Operation::read(
+            "POST /v1/accounts/{account}/tokens/validate",
+            "validateToken",
+            "Tells whether an access token is good, and nothing else",
+        )
+        .open()
+        .takes::<Token>(token_2)
+        .gives::<Valid>(),
+        Operation::write(
+            "POST /v1/accounts/{account}/tokens/refresh",
+            "refreshToken",
+            "Gives a new access token for a refresh token",
+        )
+        .about(
+            "A rotating refresh token is good once, whichever nodes are asked at the same \
+         time; its reuse ends the session.",
+        )
+        .open()
+        .takes::<RefreshToken>(refresh_token)
+        .gives::<TokensView<'_>>()
+        .refuses(&[401]),
+        Operation::write(
+            "POST /v1/accounts/{account}/tokens/revoke",
+            "revokeToken",
+            "Ends the session of an access or refresh token",
+        )
+        .about(
+            "RFC 7009: 200 also where there is nothing to end. No node takes any token of \
+         the session afterwards.",
+        )
+        .open()
+        .takes::<Token>(token_3)
+        .gives_schema(json!({"type": "object"})),
     ]
 }
 

@@ -23,8 +23,27 @@ pub(super) fn routes() -> Vec<Route> {
 
 /// The same for the API document.
 pub(super) fn operations() -> Vec<Operation> {
+    let transaction = json!({
+        "preconditions": [{"resource": "roles/developer", "revision": 0}],
+        "actions": [
+            {"action": "create_role", "name": "developer", "permissions": ["orders:read"]},
+            {"action": "create_user", "name": "dev", "email": "dev@example.com", "password": "DevPass456"},
+            {"action": "assign_role", "principal": "service-accounts/payment-service", "role": "developer"},
+        ],
+    });
     vec![
-        Operation::write("POST /v1/accounts/{account}/transactions", "commitTransaction", "Several actions that happen together or not at all").about("1 to 100 actions, each judged after those before it. `preconditions` name the revisions that things must still have; 0 is for what must not exist.").takes::<Transaction>(json!({"preconditions": [{"resource": "roles/developer", "revision": 0}], "actions": [{"action": "create_role", "name": "developer", "permissions": ["orders:read"]}, {"action": "create_user", "name": "dev", "email": "dev@example.com", "password": "DevPass456"}, {"action": "assign_role", "principal": "service-accounts/payment-service", "role": "developer"}]})).gives::<Committed>().refuses(&[403, 409, 412]),
+        Operation::write(
+            "POST /v1/accounts/{account}/transactions",
+            "commitTransaction",
+            "Several actions that happen together or not at all",
+        )
+        .about(
+            "1 to 100 actions, each judged after those before it. `preconditions` name the \
+         revisions that things must still have; 0 is for what must not exist.",
+        )
+        .takes::<Transaction>(transaction)
+        .gives::<Committed>()
+        .refuses(&[403, 409, 412]),
     ]
 }
 

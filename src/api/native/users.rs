@@ -33,19 +33,62 @@ pub(super) fn routes() -> Vec<Route> {
 
 /// The same for the API document.
 pub(super) fn operations() -> Vec<Operation> {
+    let new_user = json!({
+        "name": "dev",
+        "email": "dev@example.com",
+        "password": "DevPass456",
+        "roles": ["developer"],
+    });
+    let user_patch = json!({"first_name": "Alice"});
+    let new_password = json!({"current_password": "DevPass456", "new_password": "super_secure_password"});
     vec![
-        Operation::read("GET /v1/accounts/{account}/users/{user}", "getUser", "Shows a user").gives_tagged::<UserView>(),
-        Operation::read("GET /v1/accounts/{account}/users", "listUsers", "Lists the users").query::<PageQuery>().lists::<UserView>(),
-        Operation::write("POST /v1/accounts/{account}/users", "createUser", "Makes a user").about("Name and e-mail address are unique in the account, in any case of letters.").takes::<NewUser>(json!({"name": "dev", "email": "dev@example.com", "password": "DevPass456", "roles": ["developer"]})).creates::<UserView>().refuses(&[409]),
-        Operation::write("PATCH /v1/accounts/{account}/users/{user}", "updateUser", "Changes a user").guarded().takes::<UserPatch>(json!({"first_name": "Alice"})).gives_tagged::<UserView>().refuses(&[409]),
-        Operation::write("DELETE /v1/accounts/{account}/users/{user}", "deleteUser", "Deletes a user and ends its sessions").about("Name and e-mail address are free again; the audit trail keeps the id.").guarded(),
-        Operation::write("PUT /v1/accounts/{account}/users/{user}/password", "setPassword", "Changes a password and ends the user's other sessions").about("Who changes their own says the current one.").takes::<NewPassword>(json!({"current_password": "DevPass456", "new_password": "super_secure_password"})),
-        Operation::write("POST /v1/accounts/{account}/users/{user}/disable", "disableUser", "Refuses a user from now on and ends its sessions").guarded().gives_tagged::<UserView>(),
-        Operation::write("POST /v1/accounts/{account}/users/{user}/enable", "enableUser", "Lets a user in again").guarded().gives_tagged::<UserView>(),
+        Operation::read("GET /v1/accounts/{account}/users/{user}", "getUser", "Shows a user")
+            .gives_tagged::<UserView>(),
+        Operation::read("GET /v1/accounts/{account}/users", "listUsers", "Lists the users")
+            .query::<PageQuery>()
+            .lists::<UserView>(),
+        Operation::write("POST /v1/accounts/{account}/users", "createUser", "Makes a user")
+            .about("Name and e-mail address are unique in the account, in any case of letters.")
+            .takes::<NewUser>(new_user)
+            .creates::<UserView>()
+            .refuses(&[409]),
+        Operation::write("PATCH /v1/accounts/{account}/users/{user}", "updateUser", "Changes a user")
+            .guarded()
+            .takes::<UserPatch>(user_patch)
+            .gives_tagged::<UserView>()
+            .refuses(&[409]),
+        Operation::write(
+            "DELETE /v1/accounts/{account}/users/{user}",
+            "deleteUser",
+            "Deletes a user and ends its sessions",
+        )
+        .about("Name and e-mail address are free again; the audit trail keeps the id.")
+        .guarded(),
+        Operation::write(
+            "PUT /v1/accounts/{account}/users/{user}/password",
+            "setPassword",
+            "Changes a password and ends the user's other sessions",
+        )
+        .about("Who changes their own says the current one.")
+        .takes::<NewPassword>(new_password),
+        Operation::write(
+            "POST /v1/accounts/{account}/users/{user}/disable",
+            "disableUser",
+            "Refuses a user from now on and ends its sessions",
+        )
+        .guarded()
+        .gives_tagged::<UserView>(),
+        Operation::write(
+            "POST /v1/accounts/{account}/users/{user}/enable",
+            "enableUser",
+            "Lets a user in again",
+        )
+        .guarded()
+        .gives_tagged::<UserView>(),
     ]
 }
 
-/// A user as the API shows it: no hash, no epoch.
+/// A user as the API shows it.
 #[derive(Serialize, ToSchema)]
 #[schema(as = User)]
 pub(super) struct UserView {
