@@ -81,7 +81,11 @@ pub(crate) async fn leader(
             break;
         }
     }
-    Err(if may_have_happened { Unavailable::Timeout { outcome_unknown: true } } else { Unavailable::NoLeader })
+    Err(if may_have_happened {
+        Unavailable::Timeout { outcome_unknown: true }
+    } else {
+        Unavailable::NoLeader
+    })
 }
 
 /// Calls one other node.

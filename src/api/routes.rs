@@ -160,7 +160,7 @@ mod tests {
         {
             let table = Routes::new(routes.clone()).unwrap();
             for route in routes {
-                let path = route.pattern.replace('{', "").replace('}', "");
+                let path = route.pattern.replace(['{', '}'], "");
                 let method: Method = route.method.parse().unwrap();
                 let (found, parameters) = table.find(&method, &path).unwrap();
                 assert_eq!(found.name, route.name);

@@ -1,7 +1,6 @@
 //! Clusters of real processes, for what only a process can suffer: `kill -9`, and damage while it is down.
 
 use std::fs::{self, OpenOptions};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
@@ -42,10 +41,6 @@ impl Processes {
         Client::new(self.prepared.http.clone())
     }
 
-    pub(crate) fn http(&self, node: usize) -> SocketAddr {
-        self.prepared.http[node]
-    }
-
     /// The data folder of a node.
     pub(crate) fn data(&self, node: usize) -> PathBuf {
         self.folder.path().join(format!("node-{}", node + 1))
@@ -62,7 +57,8 @@ impl Processes {
         let log = OpenOptions::new().create(true).append(true).open(log).unwrap();
         let mut command = program();
         command.args(["start", "--stop-with-stdin", "--config"]).arg(self.settings(node));
-        self.running[node] = Some(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
+        self.running[node] =
+            Some(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
     }
 
     /// What a node has logged in all its lives.
@@ -114,15 +110,18 @@ impl Processes {
 
     /// What `conclave members` says on a node.
     pub(crate) fn members(&self, node: usize) -> Option<Value> {
-        let output = program().args(["members", "--json", "--config"]).arg(self.settings(node)).output().unwrap();
+        let output =
+            program().args(["members", "--json", "--config"]).arg(self.settings(node)).output().unwrap();
         output.status.success().then(|| serde_json::from_slice(&output.stdout).unwrap())
     }
 
     /// The node that leads, as all of `nodes` agree.
     pub(crate) async fn leader(&self, nodes: &[usize]) -> usize {
         eventually("they agree on who leads", async || {
-            let named: Vec<Option<u64>> =
-                nodes.iter().map(|node| self.members(*node).and_then(|status| status["leader"].as_u64())).collect();
+            let named: Vec<Option<u64>> = nodes
+                .iter()
+                .map(|node| self.members(*node).and_then(|status| status["leader"].as_u64()))
+                .collect();
             let leader = named[0].filter(|_| named.iter().all(|name| *name == named[0]))?;
             let leader = usize::try_from(leader).unwrap() - 1;
             nodes.contains(&leader).then_some(leader)

@@ -36,7 +36,9 @@ fn run(seed: u64, bug: Bug) -> Result<Outcome, String> {
     #[cfg(tokio_unstable)]
     builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
     let runtime = builder.build().unwrap();
-    runtime.block_on(async { time::timeout(LONGEST, fight(random, bug)).await.unwrap_or(Err("hangs".to_owned())) })
+    runtime.block_on(async {
+        time::timeout(LONGEST, fight(random, bug)).await.unwrap_or(Err("hangs".to_owned()))
+    })
 }
 
 async fn fight(random: Random, bug: Bug) -> Result<Outcome, String> {
