@@ -1,11 +1,8 @@
-# The image holds one static binary and nothing else. Build the binary first, on any Linux with the Rust
-# toolchain:
-#
-#   RUSTFLAGS='-C target-feature=+crt-static' \
-#     cargo build --release --target x86_64-unknown-linux-gnu
-#   docker build -t conclave .
+# One static binary and an empty data folder. Built by scripts/image.sh, which puts both beside this file;
+# nothing is pulled.
 FROM scratch
-COPY target/x86_64-unknown-linux-gnu/release/conclave /conclave
+COPY conclave /conclave
+COPY --chown=10001:10001 cluster /cluster
 USER 10001:10001
 ENTRYPOINT ["/conclave"]
 CMD ["start"]

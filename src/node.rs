@@ -1,5 +1,7 @@
 //! The composition root: builds a node from its settings, in order, and takes it down in reverse.
 
+mod figures;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +25,11 @@ use crate::http::tls::TlsError;
 use crate::replica::Rules;
 use crate::telemetry::Metrics;
 use crate::tenants::{Limits, Orders, ProposeError, Tenants};
+use figures::{Figures, Sources};
 
 /// A running node.
 pub struct Node {
-    cluster: Cluster,
-    app: Arc<App>,
-    tenants: Tenants,
+    sources: Arc<Sources>,
     server: Server,
     opening: tokio::task::JoinHandle<()>,
     fatal: watch::Receiver<Option<String>>,
@@ -81,27 +82,32 @@ impl Node {
         let settings = app_settings(config, &cluster);
         let app = Arc::new(App::new(cluster.clone(), orders, hasher, sealer, settings, clock)?);
 
-        let http_metrics = metrics.register(HttpMetrics::register);
+        let sources = Arc::new(Sources { cluster, tenants, app: Arc::clone(&app) });
+        let http_metrics = metrics.register(|registry| {
+            registry.register_collector(Box::new(Figures(Arc::downgrade(&sources))));
+            app.counts().register(registry);
+            HttpMetrics::register(registry)
+        });
         let address = http.listen;
         let api = Api { app: Arc::clone(&app), metrics };
         let server = Server::bind(http, api.router()?, http_metrics)
             .await
             .map_err(|source| NodeError::Listen { address, source })?;
         let (told, fatal) = watch::channel(None);
-        let opening = tokio::spawn(watch_over(Arc::clone(&app), cluster.clone(), told));
-        Ok(Self { cluster, app, tenants, server, opening, fatal })
+        let opening = tokio::spawn(watch_over(app, sources.cluster.clone(), told));
+        Ok(Self { sources, server, opening, fatal })
     }
 
     /// The cluster this node belongs to.
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
-        &self.cluster
+        &self.sources.cluster
     }
 
     /// What the node does for its surfaces.
     #[must_use]
     pub fn app(&self) -> &Arc<App> {
-        &self.app
+        &self.sources.app
     }
 
     /// Where HTTP is served.
@@ -124,8 +130,8 @@ impl Node {
     pub async fn stop(self) {
         self.opening.abort();
         self.server.stop().await;
-        self.tenants.drain(Instant::now() + DRAIN).await;
-        self.cluster.shutdown().await;
+        self.sources.tenants.drain(Instant::now() + DRAIN).await;
+        self.sources.cluster.shutdown().await;
     }
 }
 
@@ -204,7 +210,6 @@ fn cluster_config(config: &Config) -> conclave_cluster::Config {
         election_max_ms: millis(config.election_max),
     };
     cluster.snapshot_every = config.snapshot_every;
-    cluster.limits.history_ms = millis(config.history_retention);
     cluster
 }
 

@@ -25,7 +25,7 @@ pub trait CallHandler: Send + Sync + 'static {
 /// Answers a call here.
 pub(crate) async fn answer(
     core: &Core,
-    handler: Option<&Arc<dyn CallHandler>>,
+    handler: Option<Arc<dyn CallHandler>>,
     from: NodeId,
     to_leader: bool,
     request: Bytes,
@@ -47,7 +47,7 @@ pub(crate) async fn answer(
 /// Calls the leader, whoever that is or becomes until the deadline.
 pub(crate) async fn leader(
     core: &Core,
-    handler: Option<&Arc<dyn CallHandler>>,
+    handler: Option<Arc<dyn CallHandler>>,
     request: Bytes,
     deadline: Instant,
 ) -> Result<Bytes, Unavailable> {
@@ -62,7 +62,7 @@ pub(crate) async fn leader(
             break;
         };
         let answer = if leader == core.node() {
-            let answering = answer(core, handler, core.node(), true, request.clone());
+            let answering = answer(core, handler.clone(), core.node(), true, request.clone());
             let late = Unavailable::Timeout { outcome_unknown: true };
             time::timeout_at(deadline, answering).await.unwrap_or(Err(late))
         } else {

@@ -89,11 +89,10 @@ impl Cluster {
         self.core().store.progress()
     }
 
-    /// Installs what answers the calls of other nodes and of this one. Only the first counts.
+    /// Installs what answers the calls of other nodes and of this one, in place of what did. It is let go when
+    /// the node stops.
     pub fn set_call_handler(&self, handler: Arc<dyn CallHandler>) {
-        if self.node.handler.set(handler).is_err() {
-            tracing::warn!("there is a call handler already; the second one is not used");
-        }
+        self.node.set_handler(Some(handler));
     }
 
     /// Has the leader answer `request`: on this node when it leads. Tries again until the deadline when nobody
@@ -102,7 +101,7 @@ impl Cluster {
     /// # Errors
     /// What the leader's handler says, or that it could not be reached in time.
     pub async fn call_leader(&self, request: Bytes, deadline: Instant) -> Result<Bytes, Unavailable> {
-        call::leader(self.core(), self.node.handler.get(), request, deadline).await
+        call::leader(self.core(), self.node.handler(), request, deadline).await
     }
 
     /// Has one node answer `request`, whether it leads or not. Not tried again.
@@ -118,7 +117,7 @@ impl Cluster {
         if node != self.core().node() {
             return call::remote(self.core(), node, false, request, deadline).await;
         }
-        let answering = call::answer(self.core(), self.node.handler.get(), node, false, request);
+        let answering = call::answer(self.core(), self.node.handler(), node, false, request);
         let late = Unavailable::Timeout { outcome_unknown: true };
         tokio::time::timeout_at(deadline, answering).await.unwrap_or(Err(late))
     }

@@ -5,6 +5,46 @@
 //! openraft, raft-log and sled are named here and nowhere else.
 //!
 //! What must never be known here: HTTP, accounts, passwords, tokens.
+//!
+//! # The parts
+//!
+//! [`Cluster`] is the handle. Below it: `core` (proposals, asking peers), `barrier` (linearizable reads), [`call`]
+//! (calls between nodes), [`membership`], [`status`]. `node` puts them together on a transport (`network`), a log
+//! device (`log`), a [`state::Store`] and a [`Clock`]; `start` does so for a real [`folder`]. `raft` alone spells
+//! openraft's types. `testing` runs whole nodes on simulated parts.
+//!
+//! # A counter
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use std::time::Duration;
+//! # use bytes::Bytes;
+//! # use conclave_cluster::state::Transaction;
+//! # use conclave_cluster::{Cluster, Config, LogTime, Machine, Proposal, RequestId, SystemClock, Verdict};
+//! struct Counter;
+//!
+//! impl Machine for Counter {
+//!     fn apply(&self, _: LogTime, _: u64, rows: &mut Transaction<'_>, command: &[u8]) -> Verdict {
+//!         let now = rows.get(b"count").map_or(0, |row| row.value[0]);
+//!         rows.put(b"count", vec![now + command[0]]);
+//!         Verdict { reply: Bytes::from(vec![now + command[0]]), keep: true }
+//!     }
+//!
+//!     fn group<'k>(&self, _: &'k [u8]) -> Option<&'k [u8]> {
+//!         None
+//!     }
+//! }
+//!
+//! # async fn count() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config::new("data", "127.0.0.1:7000".parse()?, "http://127.0.0.1:8080");
+//! let cluster = Cluster::start(config, Arc::new(Counter), Arc::new(SystemClock)).await?;
+//! let soon = tokio::time::Instant::now() + Duration::from_secs(5);
+//! let add = Proposal { request: RequestId([1; 16]), fingerprint: 2, command: Bytes::from_static(&[2]) };
+//! cluster.propose(vec![add], soon).await?;
+//! let count = cluster.read_barrier(soon).await?.get(b"count");
+//! # Ok(())
+//! # }
+//! ```
 
 mod barrier;
 pub mod call;

@@ -1,7 +1,7 @@
 //! A running node, put together from its parts. The parts may be real or simulated.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,7 +26,7 @@ use crate::raft::machine_store::MachineStore;
 use crate::raft::network::{AddressBook, Network};
 use crate::raft::service::RaftService;
 use crate::raft::{Member, Raft, convert, settings};
-use crate::state::{LogPosition, Store};
+use crate::state::{Durability, LogPosition, Store};
 use crate::wire::{Request, Response};
 
 /// What a node stands on.
@@ -40,7 +40,8 @@ pub(crate) struct Parts {
 pub(crate) struct Node {
     pub(crate) core: Arc<Core>,
     pub(crate) barrier: Barrier,
-    pub(crate) handler: OnceLock<Arc<dyn CallHandler>>,
+    /// Taken away when the node stops: it holds the node, as a rule.
+    handler: RwLock<Option<Arc<dyn CallHandler>>>,
     raft: Arc<RaftService>,
     log: Arc<dyn LogDevice>,
     is_recovered: Arc<AtomicBool>,
@@ -86,16 +87,24 @@ impl Node {
         let node = Arc::new(Self {
             barrier: Barrier::start(Arc::clone(&core)),
             raft: RaftService::new(raft, store),
-            handler: OnceLock::new(),
+            handler: RwLock::default(),
             log,
             is_recovered: Arc::default(),
             folder: Mutex::default(),
             core: Arc::clone(&core),
         });
         tokio::spawn(watch_raft(Arc::clone(&core), addresses));
-        tokio::spawn(watch_disk(Arc::clone(&core)));
+        tokio::spawn(watch_disk(Arc::downgrade(&core), core.store.durability()));
         tokio::spawn(recover(core, Arc::clone(&node.is_recovered)));
         Ok(node)
+    }
+
+    pub(crate) fn handler(&self) -> Option<Arc<dyn CallHandler>> {
+        self.handler.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_handler(&self, handler: Option<Arc<dyn CallHandler>>) {
+        *self.handler.write().unwrap_or_else(PoisonError::into_inner) = handler;
     }
 
     /// Keeps the folder's lock until the node stops.
@@ -142,6 +151,7 @@ impl Node {
             tracing::warn!("stopping took too long; the log has what was acknowledged");
         }
         self.core.transport.close();
+        self.set_handler(None);
         // Handles may live on; another process may have the folder now.
         drop(self.folder.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
@@ -150,7 +160,7 @@ impl Node {
         match request {
             Request::ReadIndex => Response::ReadIndex(self.read_index().await),
             Request::Call { to_leader, request } => {
-                Response::Call(call::answer(&self.core, self.handler.get(), from, to_leader, request).await)
+                Response::Call(call::answer(&self.core, self.handler(), from, to_leader, request).await)
             }
             Request::Join { member, is_fresh } => {
                 Response::Join(membership::admit(&self.core, from, member, is_fresh).await)
@@ -196,7 +206,7 @@ async fn snapshot_for_gap(log: &dyn LogDevice, store: &Store) -> Result<(), Star
 }
 
 /// What the transport holds. It does not keep the node alive.
-pub(crate) struct NodeService(pub(crate) std::sync::Weak<Node>);
+pub(crate) struct NodeService(pub(crate) Weak<Node>);
 
 impl Service for NodeService {
     fn answer(&self, from: NodeId, _channel: Channel, request: Bytes) -> BoxFuture<'static, Bytes> {
@@ -234,13 +244,12 @@ async fn watch_raft(core: Arc<Core>, addresses: AddressBook) {
     }
 }
 
-async fn watch_disk(core: Arc<Core>) {
-    let mut durability = core.store.durability();
+async fn watch_disk(core: Weak<Core>, mut durability: watch::Receiver<Durability>) {
     let fault = match durability.wait_for(|now| now.fault.is_some()).await {
         Ok(now) => now.fault.clone(),
         Err(_) => None,
     };
-    if let Some(fault) = fault {
+    if let (Some(fault), Some(core)) = (fault, core.upgrade()) {
         fail(&core, fault.to_string());
         // It must neither lead nor acknowledge any more.
         drop(core.raft.shutdown().await);

@@ -50,7 +50,8 @@ impl Cluster {
         let identity = folder.identity();
         let log: Arc<dyn LogDevice> = Arc::new(log);
         let held = log.state().await.map_err(|error| StartError::Raft(error.to_string()))?;
-        let is_new = is_new(&folder, &held, &recovery)?;
+        let is_empty = store.view().applied().is_none();
+        let is_new = is_new(&folder, &held, &recovery, is_empty)?;
 
         let tls = Tls::new(identity, folder.certificate()).map_err(StartError::Tls)?;
         let listening = |source| StartError::Listen { address: config.listen, source };
@@ -65,14 +66,14 @@ impl Cluster {
         let node = Node::start(identity, member, &config, parts).await?;
         transport.listen(listener, tls, Arc::new(NodeService(Arc::downgrade(&node))));
         node.keep(folder);
-        let cluster = Self { node, peer_address };
-        let settled = cluster.settle(&config, is_new).await;
-        if let Err(error) = settled {
-            cluster.shutdown().await;
+        let mut starting = Starting(Some(Self { node, peer_address }));
+        if let Err(error) = starting.settle(&config, is_new).await {
+            if let Some(cluster) = starting.0.take() {
+                cluster.shutdown().await;
+            }
             return Err(error);
         }
-        cluster.node.mark_started()?;
-        Ok(cluster)
+        starting.done()
     }
 
     /// Sees to it that the node is a member, and that the others know its addresses.
@@ -101,6 +102,33 @@ impl Cluster {
     }
 }
 
+/// A node on its way to being a member. Dropped before it is one, because it failed or its caller gave up, it
+/// stops: nothing is left running behind a start that did not succeed.
+struct Starting(Option<Cluster>);
+
+impl Starting {
+    async fn settle(&self, config: &Config, is_new: bool) -> Result<(), StartError> {
+        match &self.0 {
+            Some(cluster) => cluster.settle(config, is_new).await,
+            None => Ok(()),
+        }
+    }
+
+    fn done(mut self) -> Result<Cluster, StartError> {
+        let cluster = self.0.take().ok_or_else(|| StartError::Raft("stopped".to_owned()))?;
+        cluster.node.mark_started()?;
+        Ok(cluster)
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(cluster) = self.0.take() {
+            tokio::spawn(async move { cluster.shutdown().await });
+        }
+    }
+}
+
 struct Opened {
     folder: DataFolder,
     log: DiskLog,
@@ -122,26 +150,27 @@ impl Opened {
     }
 }
 
-/// Whether the node has never run, or an error when it has and lost what it must not lose.
-fn is_new(folder: &DataFolder, held: &LogState, recovery: &Recovery) -> Result<bool, StartError> {
-    let lost = Err(StartError::Lost { node: folder.identity().node });
+/// Whether the node has never been a member, or an error when it has and lost what it must not lose.
+fn is_new(
+    folder: &DataFolder,
+    held: &LogState,
+    recovery: &Recovery,
+    is_empty: bool,
+) -> Result<bool, StartError> {
+    tracing::info!(?recovery, ?held, "opened log and state");
     let has_log = held.vote.is_some() || held.last.is_some();
-    match recovery {
-        Recovery::Empty if !has_log => {
-            if folder.was_started() {
-                return lost;
-            }
-            return Ok(true);
-        }
+    let is_lost = match recovery {
         // All of the log is there: it makes the state again.
-        Recovery::Empty | Recovery::Lost { .. } if has_log && held.purged.is_none() => {}
-        Recovery::Clean | Recovery::RebuiltFromSnapshot { .. } if has_log => {}
-        Recovery::Empty | Recovery::Lost { .. } | Recovery::Clean | Recovery::RebuiltFromSnapshot { .. } => {
-            return lost;
+        Recovery::Lost { .. } => !has_log || held.purged.is_some(),
+        Recovery::Empty | Recovery::Clean | Recovery::RebuiltFromSnapshot { .. } if has_log => {
+            is_empty && held.purged.is_some()
         }
-    }
-    tracing::info!(?recovery, "opened the state");
-    Ok(false)
+        // An earlier start may have ended before anything happened.
+        Recovery::Empty | Recovery::Clean | Recovery::RebuiltFromSnapshot { .. } => {
+            folder.was_started() || !is_empty
+        }
+    };
+    if is_lost { Err(StartError::Lost { node: folder.identity().node }) } else { Ok(!has_log) }
 }
 
 /// A snapshot of any sensible size arrives in this time.

@@ -1,15 +1,18 @@
 //! Probes: is the process there, and does this node answer requests.
 
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 use warp::http::header::{CONTENT_TYPE, HeaderValue};
 use warp::reply::Response;
 
 use super::call::Call;
+use super::docs::{Group, Operation};
 use super::{Answer, Api, Route, route};
 use crate::http::json as body;
 use crate::http::problem::Problem;
 use crate::replica::Freshness;
+use crate::telemetry::Metrics;
 
 /// The probes.
 #[must_use]
@@ -17,16 +20,42 @@ pub fn routes() -> Vec<Route> {
     vec![route!(GET "/health", is_healthy), route!(GET "/ready", is_ready), route!(GET "/metrics", metrics)]
 }
 
+/// The same for the API document.
+pub(super) fn operations() -> Group {
+    let operations = vec![
+        Operation::local("GET /health", "getHealth", "The process runs").gives::<Health>(),
+        Operation::local("GET /ready", "getReady", "This node can answer a linearizable read now")
+            .gives::<Ready>()
+            .refuses(&[503]),
+        Operation::local("GET /metrics", "getMetrics", "Figures for Prometheus")
+            .gives_text(Metrics::CONTENT_TYPE),
+    ];
+    Group { tag: "Probes", about: "For orchestrators and monitoring; they take no token.", operations }
+}
+
+#[derive(Serialize, ToSchema)]
+struct Health {
+    status: &'static str,
+    service: &'static str,
+    version: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Ready {
+    status: &'static str,
+    revision: u64,
+}
+
 /// The process runs. A superset of what the seeds answer.
 async fn is_healthy(_: &Api, _: &Call) -> Answer {
     let version = env!("CARGO_PKG_VERSION");
-    Ok(body::reply(StatusCode::OK, &json!({"status": "healthy", "service": "conclave", "version": version})))
+    Ok(body::reply(StatusCode::OK, &Health { status: "healthy", service: "conclave", version }))
 }
 
 /// Figures for Prometheus.
 async fn metrics(api: &Api, _: &Call) -> Answer {
     let mut response = Response::new(api.metrics.render().into());
-    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let kind = HeaderValue::from_static(Metrics::CONTENT_TYPE);
     response.headers_mut().insert(CONTENT_TYPE, kind);
     Ok(response)
 }
@@ -40,6 +69,6 @@ async fn is_ready(api: &Api, call: &Call) -> Answer {
     Ok(super::reply::at(
         view.revision(),
         StatusCode::OK,
-        &json!({"status": "ready", "revision": view.revision()}),
+        &Ready { status: "ready", revision: view.revision() },
     ))
 }

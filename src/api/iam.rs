@@ -7,9 +7,11 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 
 use super::call::{Call, bad_id};
+use super::docs::{Group, Operation};
 use super::reply::{self, time};
 use super::{Answer, Api, Route, route};
 use crate::app::accounts::Person;
@@ -18,7 +20,7 @@ use crate::app::tokens::Tokens;
 use crate::app::{Caller, Done, Failure};
 use crate::auth::password::Password;
 use crate::domain::user::{User, UserChanges, UserStatus};
-use crate::domain::{AccountId, Action, Email, Label, Principal, Rejection, Stored, UserId, user};
+use crate::domain::{AccountId, Action, Email, Label, Principal, Stored, UserId, user};
 use crate::http::problem::Problem;
 use crate::replica::Freshness;
 use crate::secret::Secret;
@@ -41,10 +43,96 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-#[derive(Deserialize)]
+/// The same for the API document.
+pub(super) fn operations() -> Group {
+    let twice = |operation: fn(&'static str, &'static str) -> Operation,
+                 routes: [&'static str; 2],
+                 ids: [&'static str; 2]| {
+        routes.into_iter().zip(ids).map(move |(route, id)| operation(route, id)).collect::<Vec<_>>()
+    };
+    let mut operations = [
+        twice(
+            sign_up_root_operation,
+            ["POST /iam/v1/SignUpAsRootUser", "POST /iam/v1/signUpAsRootUser"],
+            ["iamSignUpAsRootUser", "iamSignUpAsRootUserToo"],
+        ),
+        twice(
+            sign_in_root_operation,
+            ["POST /iam/v1/SignInAsRootUser", "POST /iam/v1/signInAsRootUser"],
+            ["iamSignInAsRootUser", "iamSignInAsRootUserToo"],
+        ),
+        twice(
+            sign_up_iam_operation,
+            ["POST /iam/v1/SignUpAsIAMUser", "POST /iam/v1/signUpAsIAMUser"],
+            ["iamSignUpAsIamUser", "iamSignUpAsIamUserToo"],
+        ),
+        twice(
+            sign_in_iam_operation,
+            ["POST /iam/v1/SignInAsIAMUser", "POST /iam/v1/signInAsIAMUser"],
+            ["iamSignInAsIamUser", "iamSignInAsIamUserToo"],
+        ),
+    ]
+    .concat();
+    operations.extend([
+        Operation::read("GET /iam/v1/users/{user}", "iamGetUser", "Shows a user, by uuid or KRN")
+            .gives_tagged::<UserRecord>(),
+        Operation::write("PUT /iam/v1/users/{user}", "iamUpdateUser", "Changes a user, by uuid or KRN")
+            .guarded()
+            .takes::<Changes>(json!({"firstName": "Alice"}))
+            .gives_tagged::<UserRecord>()
+            .refuses(&[409]),
+        Operation::write("DELETE /iam/v1/users/{user}", "iamDeleteUser", "Deletes a user, by uuid or KRN")
+            .about("Takes the root user's token.")
+            .guarded()
+            .gives::<Message>(),
+    ]);
+    let about = "Root and IAM users under `/iam/v1`. The first letter of the verbs may be small.";
+    Group { tag: "IAM v1", about, operations }
+}
+
+fn sign_up_root_operation(route: &'static str, id: &'static str) -> Operation {
+    let example = json!({"email": "admin@example.com", "password": "SecurePass123", "firstName": "Alice"});
+    Operation::write(route, id, "Opens an account with its root user")
+        .open()
+        .takes::<NewRoot>(example)
+        .gives_new::<UserRecord>()
+        .refuses(&[409])
+}
+
+fn sign_in_root_operation(route: &'static str, id: &'static str) -> Operation {
+    let example = json!({"email": "admin@example.com", "password": "SecurePass123"});
+    Operation::write(route, id, "Signs a root user in")
+        .open()
+        .takes::<RootCredentials>(example)
+        .gives::<SignedIn<'_>>()
+        .refuses(&[401])
+}
+
+fn sign_up_iam_operation(route: &'static str, id: &'static str) -> Operation {
+    let example = json!({"accountId": "123456789012", "email": "dev@example.com", "password": "DevPass456"});
+    Operation::write(route, id, "Makes an IAM user")
+        .about("Takes the root user's token, as a header or as `rootToken`; the header wins.")
+        .bearer_or_body()
+        .takes::<NewIamUser>(example)
+        .gives_new::<UserRecord>()
+        .refuses(&[409])
+}
+
+fn sign_in_iam_operation(route: &'static str, id: &'static str) -> Operation {
+    let example = json!({"accountId": "123456789012", "email": "dev@example.com", "password": "DevPass456"});
+    Operation::write(route, id, "Signs an IAM user in")
+        .open()
+        .takes::<IamCredentials>(example)
+        .gives::<SignedIn<'_>>()
+        .refuses(&[401])
+}
+
+#[derive(Deserialize, ToSchema)]
+#[schema(as = IamNewRoot)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct NewRoot {
     email: String,
+    #[schema(value_type = String, format = Password)]
     password: Secret<String>,
     first_name: Option<String>,
     last_name: Option<String>,
@@ -57,30 +145,37 @@ async fn sign_up_root(api: &Api, call: &Call) -> Answer {
     record(StatusCode::CREATED, &done, account, id)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = IamRootCredentials)]
 #[serde(deny_unknown_fields)]
 struct RootCredentials {
     email: String,
+    #[schema(value_type = String, format = Password)]
     password: Secret<String>,
 }
 
 async fn sign_in_root(api: &Api, call: &Call) -> Answer {
     let body: RootCredentials = call.json()?;
     let password = Password::parse(body.password).map_err(Failure::from)?;
-    let email = Email::parse(&body.email).map_err(|_| Rejection::BadCredentials)?;
+    let Ok(email) = Email::parse(&body.email) else {
+        return signed_in(api.app.sign_in_nobody(password).await);
+    };
     signed_in(
         api.app.sign_in(&Who::Root(email), password, RefreshStyle::Rotating, &call.request("", "")?).await,
     )
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = IamNewUser)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct NewIamUser {
     account_id: String,
     email: String,
+    #[schema(value_type = String, format = Password)]
     password: Secret<String>,
     first_name: Option<String>,
     last_name: Option<String>,
+    #[schema(value_type = Option<String>, format = Password)]
     root_token: Option<Secret<String>>,
 }
 
@@ -101,11 +196,12 @@ async fn sign_up_iam(api: &Api, call: &Call) -> Answer {
     record(StatusCode::CREATED, &done, caller.account(), id)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct IamCredentials {
     account_id: String,
     email: String,
+    #[schema(value_type = String, format = Password)]
     password: Secret<String>,
 }
 
@@ -113,9 +209,7 @@ async fn sign_in_iam(api: &Api, call: &Call) -> Answer {
     let body: IamCredentials = call.json()?;
     let password = Password::parse(body.password).map_err(Failure::from)?;
     let Ok(account) = AccountId::parse(&body.account_id) else {
-        // As much work as for an account that exists: no answer tells which do.
-        api.app.hasher.verify_unknown(password).await.map_err(Failure::from)?;
-        return Err(Rejection::BadCredentials.into());
+        return signed_in(api.app.sign_in_nobody(password).await);
     };
     let who = Who::NotRoot(account, body.email);
     signed_in(api.app.sign_in(&who, password, RefreshStyle::Rotating, &call.request("", "")?).await)
@@ -137,12 +231,14 @@ async fn get_user(api: &Api, call: &Call, id: &str) -> Answer {
     Ok(reply::tagged(view.revision(), stored.revision, StatusCode::OK, &body))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = IamUserChanges)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Changes {
     first_name: Option<String>,
     last_name: Option<String>,
     email: Option<String>,
+    #[schema(value_type = Option<String>, format = Password)]
     password: Option<Secret<String>>,
 }
 
@@ -173,7 +269,7 @@ async fn delete_user(api: &Api, call: &Call, id: &str) -> Answer {
     let about = Some(crate::domain::Resource::User(id));
     let order = super::signed::order(call, &caller, &request, about, Action::DeleteUser { user: id })?;
     let done = api.app.execute(&order, &request).await?;
-    Ok(reply::at(done.revision, StatusCode::OK, &json!({"message": "User deactivated"})))
+    Ok(reply::at(done.revision, StatusCode::OK, &Message { message: "User deactivated" }))
 }
 
 /// The user that a path names by uuid or KRN, if the caller may know of it: the root user of everybody in
@@ -207,17 +303,39 @@ fn person(
     })
 }
 
+/// What a client gets for its password: members of two styles, as its clients know them.
+#[derive(Serialize, ToSchema)]
+#[schema(as = IamTokens)]
+struct SignedIn<'t> {
+    access_token: &'t str,
+    refresh_token: Option<&'t str>,
+    token_type: &'static str,
+    /// Seconds.
+    expires_in: u64,
+    #[serde(rename = "accountId")]
+    account_id: &'t str,
+    message: &'static str,
+    #[serde(rename = "mfaEnabled")]
+    mfa_enabled: u8,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = IamMessage)]
+struct Message {
+    message: &'static str,
+}
+
 fn signed_in(tokens: Result<Tokens, Failure>) -> Answer {
     let tokens = tokens?;
-    let body = json!({
-        "access_token": tokens.access.expose(),
-        "refresh_token": tokens.refresh.as_ref().map(Secret::expose),
-        "token_type": "Bearer",
-        "expires_in": tokens.expires_in,
-        "accountId": tokens.account.as_str(),
-        "message": "Signed in",
-        "mfaEnabled": 0,
-    });
+    let body = SignedIn {
+        access_token: tokens.access.expose(),
+        refresh_token: tokens.refresh.as_ref().map(|token| token.expose().as_str()),
+        token_type: "Bearer",
+        expires_in: tokens.expires_in,
+        account_id: tokens.account.as_str(),
+        message: "Signed in",
+        mfa_enabled: 0,
+    };
     Ok(reply::at(tokens.revision, StatusCode::OK, &body))
 }
 
@@ -227,9 +345,11 @@ fn record(status: StatusCode, done: &Done, account: AccountId, id: UserId) -> An
 }
 
 /// The user record of the contract; never a password member.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = IamUser)]
 #[serde(rename_all = "camelCase")]
 struct UserRecord {
+    #[schema(format = Uuid)]
     uuid: String,
     account_id: String,
     email: Option<String>,
@@ -239,7 +359,9 @@ struct UserRecord {
     status: &'static str,
     is_deleted: bool,
     is_root: bool,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 

@@ -5,6 +5,7 @@
 //! token.
 
 pub mod call;
+pub mod docs;
 pub mod health;
 pub mod iam;
 pub mod native;
@@ -41,18 +42,21 @@ impl Api {
     /// When two routes contradict each other.
     pub fn router(&self) -> Result<Router, matchit::InsertError> {
         let probes = self.filter(health::routes())?;
+        let docs = self.filter(docs::routes())?;
         Ok(Router::new()
             .with(Surface::new("/v1", self.filter(native::routes())?))
             .with(Surface::new("/iam", self.filter(iam::routes())?).render(problem::detail))
             .with(Surface::new("/health", probes.clone()))
             .with(Surface::new("/ready", probes.clone()))
-            .with(Surface::new("/metrics", probes)))
+            .with(Surface::new("/metrics", probes))
+            .with(Surface::new("/openapi.json", docs.clone()))
+            .with(Surface::new("/docs", docs).pages()))
     }
 
     /// Every route of every surface.
     #[must_use]
     pub fn routes() -> Vec<Route> {
-        [native::routes(), iam::routes(), health::routes()].concat()
+        [native::routes(), iam::routes(), health::routes(), docs::routes()].concat()
     }
 
     fn filter(&self, routes: Vec<Route>) -> Result<BoxedFilter<(Response,)>, matchit::InsertError> {

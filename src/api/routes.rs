@@ -151,13 +151,12 @@ fn name_in(pattern: &'static str, name: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{docs, health, iam, native};
     use super::*;
 
     #[test]
     fn every_route_is_found_by_its_own_pattern() {
-        for routes in
-            [super::super::native::routes(), super::super::iam::routes(), super::super::health::routes()]
-        {
+        for routes in [native::routes(), iam::routes(), health::routes(), docs::routes()] {
             let table = Routes::new(routes.clone()).unwrap();
             for route in routes {
                 let path = route.pattern.replace(['{', '}'], "");
@@ -171,7 +170,7 @@ mod tests {
 
     #[test]
     fn another_method_is_told_which_there_are() {
-        let table = Routes::new(super::super::native::routes()).unwrap();
+        let table = Routes::new(native::routes()).unwrap();
         let problem = table.find(&Method::PUT, "/v1/accounts/1/roles").unwrap_err();
         assert_eq!(problem.status(), StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(table.find(&Method::GET, "/v1/nothing").unwrap_err().status(), StatusCode::NOT_FOUND);

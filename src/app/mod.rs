@@ -10,6 +10,7 @@
 pub mod accounts;
 pub mod bootstrap;
 pub mod caller;
+pub mod counts;
 pub mod failure;
 pub mod idempotency;
 mod keys;
@@ -67,6 +68,7 @@ pub struct App {
     keys: keys::KeyCache,
     shared_key: Option<SigningKey>,
     mint_key: OnceLock<MintKey>,
+    counts: counts::Counts,
 }
 
 /// A command that was carried out.
@@ -114,6 +116,7 @@ impl App {
             keys: keys::KeyCache::default(),
             shared_key: shared.transpose()?,
             mint_key: OnceLock::new(),
+            counts: counts::Counts::new(),
         })
     }
 
@@ -168,6 +171,18 @@ impl App {
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// How often credentials were tried and tokens given.
+    #[must_use]
+    pub fn counts(&self) -> &counts::Counts {
+        &self.counts
+    }
+
+    /// How many access tokens need no signature checked again.
+    #[must_use]
+    pub fn remembered_tokens(&self) -> usize {
+        self.verifier.cached()
     }
 
     /// The source of ids and secrets for a request: repeatable if it has an idempotency key.

@@ -18,6 +18,17 @@ impl App {
         token: &str,
         request: &Request,
     ) -> Result<Tokens, Failure> {
+        let tokens = self.try_refresh(account, token, request).await;
+        self.counts.tried(&tokens);
+        tokens
+    }
+
+    async fn try_refresh(
+        &self,
+        account: AccountId,
+        token: &str,
+        request: &Request,
+    ) -> Result<Tokens, Failure> {
         let view = self.view(Freshness::Linearizable, request.deadline).await?;
         let presented = stored_hash(token);
         let mut mint = self.mint(request)?;

@@ -53,6 +53,18 @@ impl App {
         style: RefreshStyle,
         request: &Request,
     ) -> Result<Tokens, Failure> {
+        let tokens = self.try_password(who, password, style, request).await;
+        self.counts.tried(&tokens);
+        tokens
+    }
+
+    async fn try_password(
+        self: &Arc<Self>,
+        who: &Who,
+        password: Password,
+        style: RefreshStyle,
+        request: &Request,
+    ) -> Result<Tokens, Failure> {
         for attempt in 0..ATTEMPTS {
             let view = self.view(Freshness::Linearizable, request.deadline).await?;
             let Some((account, id, stored)) = find(&view, who)? else {
@@ -80,12 +92,35 @@ impl App {
         Err(Rejection::BadCredentials.into())
     }
 
+    /// Refuses who cannot exist, after as much work as for somebody who does: the time taken tells nothing.
+    ///
+    /// # Errors
+    /// Always; [`Rejection::BadCredentials`] unless it could not even do that.
+    pub async fn sign_in_nobody(&self, password: Password) -> Result<Tokens, Failure> {
+        let work = self.hasher.verify_unknown(password).await;
+        let refused = work.map_err(Failure::from).and(Err(Rejection::BadCredentials.into()));
+        self.counts.tried(&refused);
+        refused
+    }
+
     /// Checks an API key and opens a session without a refresh token. `name`, where the client gives one,
     /// must be the name of the key's service account.
     ///
     /// # Errors
     /// [`Rejection::BadCredentials`] for everything that is wrong with it.
     pub async fn sign_in_with_key(
+        &self,
+        account: AccountId,
+        name: Option<&str>,
+        key: &str,
+        request: &Request,
+    ) -> Result<Tokens, Failure> {
+        let tokens = self.try_key(account, name, key, request).await;
+        self.counts.tried(&tokens);
+        tokens
+    }
+
+    async fn try_key(
         &self,
         account: AccountId,
         name: Option<&str>,

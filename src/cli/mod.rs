@@ -36,6 +36,8 @@ struct Cli {
 enum Command {
     /// Run a whole cluster on this machine: real nodes, as processes, on loopback.
     Dev(DevArgs),
+    /// Make what `dev` makes (folders, certificates, one key file, settings) without starting any node.
+    Prepare(DevArgs),
     /// Run one node. The first start of a node without --join makes a cluster of its own.
     Start(StartArgs),
     /// List the members of the cluster, as the node of this machine sees them.
@@ -131,6 +133,10 @@ where
             let options = dev::Options { nodes: args.nodes, port: args.port, folder: args.data };
             dev::run(options, Stop::new(false)?).await.map_err(Failure::from)
         }),
+        Command::Prepare(args) => {
+            let options = dev::Options { nodes: args.nodes, port: args.port, folder: args.data };
+            dev::prepare(&options).map_err(Failure::from)
+        }
         Command::Members(args) => {
             let config = match load(&args.place, args.place.flags()) {
                 Ok(config) => config,

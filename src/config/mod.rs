@@ -72,8 +72,6 @@ pub struct Config {
     pub election_min: Duration,
     /// The longest.
     pub election_max: Duration,
-    /// How long superseded rows can be read "as of" an older revision.
-    pub history_retention: Duration,
     /// What is logged, in the syntax of `tracing` filters.
     pub log_level: String,
     /// How it is written.

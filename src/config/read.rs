@@ -46,7 +46,6 @@ pub(super) fn config(values: Values) -> Result<Config, ConfigError> {
         heartbeat: read.required("heartbeat", duration(ms(10)..=ms(5_000)))?,
         election_min: read.required("election_min", duration(ms(20)..=ms(30_000)))?,
         election_max: read.required("election_max", duration(ms(30)..=ms(60_000)))?,
-        history_retention: read.required("history_retention", duration(ms(0)..=DAY * 30))?,
         log_level: read.required("log_level", log_level)?,
         log_format: read.required("log_format", log_format)?,
         max_connections: read.required("max_connections", number(1..=1_000_000))?,

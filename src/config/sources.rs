@@ -25,7 +25,7 @@ const fn setting(name: &'static str, default: &'static str, help: &'static str) 
 }
 
 /// All settings.
-pub const SETTINGS: [Setting; 32] = [
+pub const SETTINGS: [Setting; 31] = [
     setting("data", "conclave-data", "data folder"),
     setting("http_listen", "127.0.0.1:8080", "address of the HTTP API"),
     setting("peer_listen", "127.0.0.1:9080", "address of the port for peers"),
@@ -52,7 +52,6 @@ pub const SETTINGS: [Setting; 32] = [
     setting("heartbeat", "50ms", "beat of the leader"),
     setting("election_min", "150ms", "shortest silence after which a node stands for election"),
     setting("election_max", "300ms", "longest silence after which a node stands for election"),
-    setting("history_retention", "1h", "how long old revisions can be read; the same on all nodes"),
     setting("log_level", "info", "what is logged: error, warn, info, debug, trace, or module=level, ..."),
     setting("log_format", "text", "text or json"),
     setting("max_connections", "4096", "HTTP connections open at once"),

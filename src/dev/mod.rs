@@ -123,6 +123,19 @@ pub async fn run(options: Options, mut stop: Stop) -> Result<(), DevError> {
     outcome
 }
 
+/// Makes what [`run`] needs and starts nothing: for nodes that something else runs, such as a container
+/// engine. May be repeated; what is there stays.
+///
+/// # Errors
+/// When the folder cannot be used.
+pub fn prepare(options: &Options) -> Result<(), DevError> {
+    let folder = Folder::open(&options.folder)?;
+    let count = folder.count(options.nodes)?;
+    folder.prepare(&folder.ports(options.port, count)?, &SystemClock)?;
+    println!("conclave prepare: {count} nodes in {}", folder.path().display());
+    Ok(())
+}
+
 /// From the first start to the last node's end.
 async fn live(nodes: &mut Nodes) -> Result<(), DevError> {
     nodes.ready(READY_WITHIN).await?;

@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 use crate::state::LogPosition;
 
 pub(crate) mod disk;
+mod kinds;
+mod repair;
 
 /// Called once, with the outcome of the disk sync that covers the operation.
 pub(crate) type Done = Box<dyn FnOnce(io::Result<()>) + Send>;

@@ -248,8 +248,8 @@ impl Pending {
 }
 
 /// TCP, TLS and greeting together.
-const CONNECT: Duration = Duration::from_millis(1000);
-const STALL: Duration = Duration::from_millis(1000);
+const CONNECT: Duration = Duration::from_secs(1);
+const STALL: Duration = Duration::from_secs(1);
 /// How often an idle connection is looked after.
 const WATCH: Duration = Duration::from_millis(250);
 const MOST_WAITING: usize = 4096;

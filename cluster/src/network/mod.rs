@@ -19,6 +19,8 @@ use crate::identity::NodeId;
 pub(crate) mod client;
 pub(crate) mod frame;
 pub(crate) mod server;
+#[cfg(test)]
+mod tests;
 pub(crate) mod tls;
 
 /// What a connection is for.

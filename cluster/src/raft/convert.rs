@@ -118,3 +118,41 @@ fn invalid(reason: &str) -> io::Error {
 }
 
 const VERSION: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::LogTime;
+    use crate::machine::{Proposal, RequestId};
+
+    /// How entries and memberships are written to the log and to snapshots. A program must read what an older one
+    /// has written: append variants, or raise the version and keep reading the old one.
+    #[test]
+    fn records_are_written_as_ever() {
+        let position = LogPosition { term: 3, node: 2, index: 300 };
+        let proposal =
+            Proposal { request: RequestId([5; 16]), fingerprint: 300, command: Bytes::from_static(b"ab") };
+        let batch = Batch { at: LogTime(9), proposals: vec![proposal] };
+        let members = BTreeMap::from([(2, Member { peer_addr: "h:1".to_owned(), api_url: "u".to_owned() })]);
+        let membership = membership(vec![BTreeSet::from([2])], members).unwrap();
+        let golden: [(Payload, &[u8]); 3] = [
+            (EntryPayload::Blank, b"\x01\x00"),
+            (
+                EntryPayload::Normal(batch),
+                b"\x01\x01\x09\x01\x05\x05\x05\x05\x05\x05\x05\x05\x05\x05\x05\x05\x05\x05\x05\x05\xac\x02\x02ab",
+            ),
+            (EntryPayload::Membership(membership.clone()), b"\x01\x02\x01\x01\x02\x01\x02\x03h:1\x01u"),
+        ];
+        for (payload, expected) in golden {
+            let entry = Entry { log_id: log_id(position), payload };
+            let record = encode_entry(&entry).unwrap();
+            assert_eq!(record.payload, expected, "{entry:?}");
+            assert_eq!(decode_entry(&record).unwrap(), entry);
+        }
+        let stored = StoredMembership::new(Some(log_id(position)), membership);
+        let bytes = encode_membership(&stored).unwrap();
+        assert_eq!(bytes, &b"\x01\x01\x03\x02\xac\x02\x01\x01\x02\x01\x02\x03h:1\x01u"[..]);
+        assert_eq!(decode_membership(&bytes).unwrap(), stored);
+        assert_eq!(decode_membership(&[]).unwrap(), StoredMembership::default());
+    }
+}

@@ -121,12 +121,9 @@ impl Connection {
     }
 
     async fn ask_vote(&self, request: Request, option: &RPCOption) -> RpcResult<VoteResponse<Types>> {
-        match self.ask(Channel::Beat, &request, RPCTypes::Vote, option.soft_ttl()).await? {
-            Response::Vote { vote: answer, is_granted, last } => {
-                Ok(VoteResponse::new(vote(answer), last.map(log_id), is_granted))
-            }
-            other => Err(unexpected(&other)),
-        }
+        let response = self.ask(Channel::Beat, &request, RPCTypes::Vote, option.soft_ttl()).await?;
+        let Response::Vote { vote: answer, is_granted, last } = response else { return Err(unexpected()) };
+        Ok(VoteResponse::new(vote(answer), last.map(log_id), is_granted))
     }
 
     async fn send_snapshot(
@@ -145,9 +142,10 @@ impl Connection {
             let length = bytes.len() as u64;
             let part = Request::SnapshotPart { session, offset, bytes };
             offset += length;
-            match self.ask(Channel::Snapshot, &part, RPCTypes::InstallSnapshot, SNAPSHOT_STEP).await? {
-                Response::SnapshotPart { next } if next == offset => {}
-                other => return Err(unexpected(&other).into()),
+            let response =
+                self.ask(Channel::Snapshot, &part, RPCTypes::InstallSnapshot, SNAPSHOT_STEP).await?;
+            if response != (Response::SnapshotPart { next: offset }) {
+                return Err(unexpected().into());
             }
         }
         let end = Request::SnapshotEnd {
@@ -158,10 +156,9 @@ impl Connection {
             membership: convert::encode_membership(&snapshot.meta.last_membership)
                 .map_err(|error| unreachable(&error.to_string()))?,
         };
-        match self.ask(Channel::Snapshot, &end, RPCTypes::InstallSnapshot, SNAPSHOT_INSTALL).await? {
-            Response::Snapshot { vote: answer } => Ok(SnapshotResponse::new(vote(answer))),
-            other => Err(unexpected(&other).into()),
-        }
+        let response = self.ask(Channel::Snapshot, &end, RPCTypes::InstallSnapshot, SNAPSHOT_INSTALL).await?;
+        let Response::Snapshot { vote: answer } = response else { return Err(unexpected().into()) };
+        Ok(SnapshotResponse::new(vote(answer)))
     }
 }
 
@@ -188,15 +185,14 @@ impl RaftNetworkV2<Types> for Connection {
             entries: entries.collect::<RpcResult<_>>()?,
             committed: rpc.leader_commit.map(position),
         };
-        match self.ask(channel, &request, RPCTypes::AppendEntries, ttl).await? {
-            Response::Append(answer) => Ok(match answer {
-                AppendAnswer::Success => AppendEntriesResponse::Success,
-                AppendAnswer::Partial(upto) => AppendEntriesResponse::PartialSuccess(upto.map(log_id)),
-                AppendAnswer::Conflict => AppendEntriesResponse::Conflict,
-                AppendAnswer::HigherVote(higher) => AppendEntriesResponse::HigherVote(vote(higher)),
-            }),
-            other => Err(unexpected(&other)),
-        }
+        let response = self.ask(channel, &request, RPCTypes::AppendEntries, ttl).await?;
+        let Response::Append(answer) = response else { return Err(unexpected()) };
+        Ok(match answer {
+            AppendAnswer::Success => AppendEntriesResponse::Success,
+            AppendAnswer::Partial(upto) => AppendEntriesResponse::PartialSuccess(upto.map(log_id)),
+            AppendAnswer::Conflict => AppendEntriesResponse::Conflict,
+            AppendAnswer::HigherVote(higher) => AppendEntriesResponse::HigherVote(vote(higher)),
+        })
     }
 
     async fn vote(&mut self, rpc: VoteRequest<Types>, option: RPCOption) -> RpcResult<VoteResponse<Types>> {
@@ -237,9 +233,16 @@ impl RaftNetworkV2<Types> for Connection {
         };
         match self.ask(Channel::Beat, &request, RPCTypes::TransferLeader, option.soft_ttl()).await? {
             Response::Transfer(None) => Ok(Ok(())),
-            // openraft logs the reason and does nothing else; its own type for it cannot be made outside.
+            // openraft logs the reason and does nothing else with it.
             Response::Transfer(Some(refusal)) => Err(unreachable(&refusal)),
-            other => Err(unexpected(&other)),
+            Response::Append(_)
+            | Response::Vote { .. }
+            | Response::SnapshotPart { .. }
+            | Response::Snapshot { .. }
+            | Response::ReadIndex(_)
+            | Response::Call(_)
+            | Response::Join(_)
+            | Response::Failed(_) => Err(unexpected()),
         }
     }
 }
@@ -256,8 +259,7 @@ fn unreachable(reason: &str) -> RPCError<Types> {
     RPCError::Unreachable(Unreachable::from_string(reason))
 }
 
-fn unexpected(response: &Response) -> RPCError<Types> {
-    tracing::warn!(?response, "an answer of the wrong kind");
+fn unexpected() -> RPCError<Types> {
     unreachable("an answer of the wrong kind")
 }
 

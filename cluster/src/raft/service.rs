@@ -78,12 +78,9 @@ impl RaftService {
         committed: Option<LogPosition>,
     ) -> Result<Response, String> {
         // Raft relies on entries without gaps; it does not look.
-        let mut next = prev.map_or(0, |prev| prev.index + 1);
-        for (position, _) in &entries {
-            if position.index != next {
-                return Err("entries with a gap".to_owned());
-            }
-            next += 1;
+        let first = prev.map_or(0, |prev| prev.index + 1);
+        if !(first..).zip(&entries).all(|(index, (position, _))| position.index == index) {
+            return Err("entries with a gap".to_owned());
         }
         let entries = entries
             .into_iter()
@@ -177,6 +174,7 @@ fn vote_response(answer: &VoteResponse<Types>) -> Response {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn text(error: impl ToString) -> String {
     error.to_string()
 }

@@ -18,13 +18,13 @@ impl Machine for Names {
                 rows.put(key.as_bytes(), value.as_bytes().to_vec());
                 Verdict { reply: Bytes::from(value.to_owned()), keep: true }
             }
-            ["take", name, owner] => match rows.get(name.as_bytes()) {
-                Some(row) => Verdict { reply: Bytes::copy_from_slice(&row.value), keep: false },
-                None => {
-                    rows.put(name.as_bytes(), owner.as_bytes().to_vec());
-                    Verdict { reply: Bytes::from(owner.to_owned()), keep: true }
+            ["take", name, owner] => {
+                if let Some(row) = rows.get(name.as_bytes()) {
+                    return Verdict { reply: Bytes::copy_from_slice(&row.value), keep: false };
                 }
-            },
+                rows.put(name.as_bytes(), owner.as_bytes().to_vec());
+                Verdict { reply: Bytes::from(owner.to_owned()), keep: true }
+            }
             _ => Verdict { reply: Bytes::from_static(b"what?"), keep: false },
         }
     }

@@ -5,9 +5,10 @@
 //! loses, crashes and skews; in the end all faults go, and what the clients were told is checked.
 //!
 //! `CONCLAVE_SIM_SEED=7 cargo test -p conclave-cluster simulation` runs one seed, `CONCLAVE_SIM_SEEDS=1000` as
-//! many. A seed decides everything we draw, and what openraft draws. tokio's own `select!` has a random source
-//! of its own, which can be seeded only under `--cfg tokio_unstable`: with it a seed replays exactly, without
-//! it nearly always.
+//! many. A seed decides everything that we draw and that openraft draws. tokio wakes those who wait on a
+//! channel in an order that it draws by itself, from a source that can be seeded only under
+//! `RUSTFLAGS="--cfg tokio_unstable"`: with it, a seed replays exactly; without it, a seed stands for a family of
+//! runs, which finds as much and replays less.
 
 mod clients;
 mod clock;

@@ -73,7 +73,9 @@ async fn harm(world: &World, random: &Random) -> Result<(), String> {
         }
         _ => {
             world.network().heal();
-            ids.into_iter().for_each(|id| world.log(id).slow_down(3));
+            for id in ids {
+                world.log(id).slow_down(3);
+            }
         }
     }
     Ok(())

@@ -171,5 +171,5 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
             }
         }
     };
-    time::timeout(Duration::from_secs(60), waiting).await.unwrap_or_else(|_| panic!("never saw {what}"))
+    time::timeout(Duration::from_mins(1), waiting).await.unwrap_or_else(|_| panic!("never saw {what}"))
 }

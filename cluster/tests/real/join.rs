@@ -1,6 +1,8 @@
 //! Growing and shrinking.
 
-use conclave_cluster::{NodeId, StartError};
+use std::time::Duration;
+
+use conclave_cluster::{DataFolder, NodeId, StartError};
 
 use crate::harness::{Nodes, eventually, soon, start};
 
@@ -68,4 +70,21 @@ async fn a_folder_in_use_is_refused() {
     let second = start(nodes.config(1)).await;
     assert!(matches!(second, Err(StartError::Folder(_))), "{second:?}");
     assert!(second.unwrap_err().to_string().contains("another process"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_join_that_was_broken_off_can_be_begun_again() {
+    let mut nodes = Nodes::none(10_000);
+    for id in 1..=2 {
+        nodes.prepare(id);
+    }
+    nodes.start(1).await.unwrap();
+    let mut config = nodes.config(2);
+    // Nobody listens there: the start waits, and is broken off.
+    config.join = vec!["127.0.0.1:1".to_owned()];
+    let starting = tokio::time::timeout(Duration::from_secs(1), start(config)).await;
+    assert!(starting.is_err(), "{starting:?}");
+    eventually("the folder's lock", || async { DataFolder::open(&nodes.folder(2)).ok() }).await;
+    nodes.start(2).await.unwrap();
+    nodes.write(2, "put key value").await;
 }

@@ -16,13 +16,14 @@ impl Machine for Names {
                 rows.put(key.as_bytes(), value.as_bytes().to_vec());
                 ("ok".to_owned(), true)
             }
-            ["take", name, owner] => match rows.get(name.as_bytes()) {
-                Some(row) => (String::from_utf8_lossy(&row.value).into_owned(), false),
-                None => {
-                    rows.put(name.as_bytes(), owner.as_bytes().to_vec());
-                    (owner.to_owned(), true)
+            ["take", name, owner] => {
+                if let Some(row) = rows.get(name.as_bytes()) {
+                    let reply = Bytes::copy_from_slice(&row.value);
+                    return Verdict { reply, keep: false };
                 }
-            },
+                rows.put(name.as_bytes(), owner.as_bytes().to_vec());
+                (owner.to_owned(), true)
+            }
             _ => ("what?".to_owned(), false),
         };
         Verdict { reply: Bytes::from(reply), keep }

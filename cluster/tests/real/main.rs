@@ -1,5 +1,12 @@
 //! Three real nodes in one process: TLS on loopback, files in temporary folders, real time.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests; lints know only the tests themselves"
+)]
+
 mod harness;
 mod join;
 mod machine;

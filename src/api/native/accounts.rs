@@ -1,10 +1,12 @@
 //! Accounts: open one, look at it, rotate its signing key.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 
 use super::users::UserView;
-use super::{Answer, Api, Call, Route, route};
+use super::{Answer, Api, Call, Operation, Route, route};
 use crate::api::call::bad_id;
 use crate::api::reply::{self, time};
 use crate::api::signed::{self, account_id};
@@ -24,23 +26,49 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
+/// The same for the API document.
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::write("POST /v1/accounts", "createAccount", "Opens an account with its root user").about("The root user may do everything in the account. Its e-mail address is unique among root users.").open().takes::<NewAccount>(json!({"email": "admin@example.com", "password": "SecurePass123", "first_name": "Alice"})).creates::<Opened>().refuses(&[409]),
+        Operation::read("GET /v1/accounts/{account}", "getAccount", "Shows the account").gives_tagged::<AccountView>(),
+        Operation::read("GET /v1/accounts/{account}/jwks.json", "getSigningKeys", "Gives the public keys that check the account's tokens").about("A JSON Web Key Set (RFC 7517), for services that check tokens offline. Those do not learn of a revocation before the token expires.").open().gives_schema(jwks_schema()),
+        Operation::write("POST /v1/accounts/{account}/signing-keys", "rotateSigningKey", "Signs with a new key from now on").about("Tokens signed with the key before stay good until they expire. Gives the key set.").guarded().makes(jwks_schema()),
+    ]
+}
+
+fn jwks_schema() -> serde_json::Value {
+    let text = json!({"type": "string"});
+    json!({
+        "type": "object",
+        "required": ["keys"],
+        "properties": {"keys": {"type": "array", "items": {
+            "type": "object",
+            "required": ["kty", "crv", "alg", "use", "kid", "x"],
+            "properties": {"kty": text, "crv": text, "alg": text, "use": text, "kid": text, "x": text},
+        }}},
+    })
+}
+
 /// Somebody who opens an account.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewAccount {
     email: String,
+    #[schema(value_type = String, format = Password)]
     password: Secret<String>,
     name: Option<String>,
     first_name: Option<String>,
     last_name: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Account)]
 struct AccountView {
     id: String,
     root: String,
     issuer: String,
     state: &'static str,
+    #[schema(format = DateTime)]
     created_at: String,
 }
 
@@ -60,7 +88,8 @@ impl AccountView {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OpenedAccount)]
 struct Opened {
     account: AccountView,
     root: UserView,

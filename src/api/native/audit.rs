@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use warp::http::StatusCode;
 
-use super::{Answer, Api, Call, Route, route};
+use super::{Answer, Api, Call, Operation, Route, route};
 use crate::api::reply::{self, Page, PageQuery, time};
 use crate::app::permit::ReadAudit;
 use crate::domain::Actor;
@@ -15,17 +16,29 @@ pub(super) fn routes() -> Vec<Route> {
     vec![route!(GET "/v1/accounts/{account}/audit", list, account)]
 }
 
-#[derive(Serialize)]
+/// The same for the API document.
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::read("GET /v1/accounts/{account}/audit", "listAudit", "Reads the audit trail, oldest first").about("Each record's hash covers the one before, so that a gap shows. Page on with `after`, the last sequence number seen.").query::<AuditQuery>().lists::<RecordView>(),
+    ]
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditRecord)]
 struct RecordView {
     sequence: u64,
+    #[schema(format = DateTime)]
     at: String,
     revision: u64,
     by: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     session: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     address: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     agent: Option<String>,
     action: String,
     target: String,
@@ -58,10 +71,13 @@ impl RecordView {
 }
 
 /// Oldest first; `after` is a sequence number, an easier cursor to keep than an opaque one.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct AuditQuery {
+    /// 1 to 200; 50 by default.
     limit: Option<usize>,
+    /// The sequence number behind which to start.
     after: Option<u64>,
 }
 

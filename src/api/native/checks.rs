@@ -1,10 +1,12 @@
 //! Permission checks: may this principal do that, one or many at once; and who can.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
 use warp::http::StatusCode;
 
 use super::memberships::PrincipalView;
-use super::{Answer, Api, Call, Route, Signed, find_service, find_user, route};
+use super::{Answer, Api, Call, Operation, Route, Signed, find_service, find_user, route};
 use crate::api::reply;
 use crate::app::permit::Check;
 use crate::domain::{Permission, Principal, Rejection, authority, membership, role};
@@ -19,27 +21,43 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
+/// The same for the API document.
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::read("GET /v1/accounts/{account}/check", "check", "May this principal do that?").about("Without a principal it is about whoever asks.").query::<Question>().gives::<Verdict>(),
+        Operation::read("POST /v1/accounts/{account}/check", "checkInBody", "May this principal do that? Asked in a body").about("For principals and permissions that should not be in the logs of proxies.").takes::<Question>(json!({"user": "dev@example.com", "permission": "orders:read"})).gives::<Verdict>(),
+        Operation::read("POST /v1/accounts/{account}/check/batch", "checkMany", "Up to 200 checks at one revision").takes::<Batch>(json!({"checks": [{"user": "dev@example.com", "permission": "orders:read"}, {"service_account": "payment-service", "permission": "orders:write"}]})).gives::<Verdicts>(),
+        Operation::read("GET /v1/accounts/{account}/who-can", "whoCan", "Who may do that, and by which role").about("At most 1000 rows. The root user, who may do everything, is not listed.").query::<WhoCan>().gives::<Holders>(),
+    ]
+}
+
 /// A question. Without a principal it is about the caller, who needs no permission to ask that.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams, ToSchema)]
+#[into_params(parameter_in = Query)]
+#[schema(as = Check)]
 #[serde(deny_unknown_fields)]
 struct Question {
+    /// A user's id, name or e-mail address.
     user: Option<String>,
+    /// A service account's id or name.
     service_account: Option<String>,
+    /// What it is to do, such as `orders:read`.
     permission: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Verdict {
     allowed: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = CheckBatch)]
 #[serde(deny_unknown_fields)]
 struct Batch {
     checks: Vec<Question>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Verdicts {
     results: Vec<Verdict>,
 }
@@ -107,20 +125,22 @@ fn found(principal: Result<Principal, Problem>) -> Result<Option<Principal>, Pro
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct WhoCan {
+    /// What they are to do, such as `orders:read`.
     permission: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Holder {
     #[serde(flatten)]
     principal: PrincipalView,
     role: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Holders {
     /// Each principal with each role that gives it the permission; the root user, who has every
     /// permission without a role, is not listed.

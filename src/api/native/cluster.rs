@@ -1,9 +1,10 @@
 //! The cluster as this node sees it, for operators of this machine.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 
-use super::{Answer, Api, Call, Route, route};
+use super::{Answer, Api, Call, Operation, Route, route};
 use crate::api::reply;
 use crate::http::problem::Problem;
 use conclave_cluster::{MemberStatus, Role, Status};
@@ -12,7 +13,18 @@ pub(super) fn routes() -> Vec<Route> {
     vec![route!(GET "/v1/cluster/members", members)]
 }
 
-#[derive(Serialize)]
+/// The same for the API document.
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::local("GET /v1/cluster/members", "listMembers", "The cluster as this node sees it")
+            .about("Answers without asking other nodes, also while there is no leader.")
+            .operator()
+            .gives::<MembersView>(),
+    ]
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Cluster)]
 struct MembersView {
     cluster: String,
     /// The node that answers.
@@ -31,7 +43,8 @@ struct MembersView {
     members: Vec<MemberView>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Member)]
 struct MemberView {
     node: u64,
     is_voter: bool,

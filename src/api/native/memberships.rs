@@ -1,10 +1,11 @@
 //! Who has which role, from both sides.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 
 use super::roles::role_name;
-use super::{Answer, Api, Call, Route, find_for_writing, find_principal, must_exist, route};
+use super::{Answer, Api, Call, Operation, Route, find_for_writing, find_principal, must_exist, route};
 use crate::api::call::bad_id;
 use crate::api::reply::{self, Page, PageQuery};
 use crate::api::signed::order;
@@ -25,10 +26,79 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
+/// The same for the API document.
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::read(
+            "GET /v1/accounts/{account}/roles/{role}/members",
+            "listRoleMembers",
+            "Lists who has a role",
+        )
+        .query::<PageQuery>()
+        .lists::<PrincipalView>(),
+        Operation::read(
+            "GET /v1/accounts/{account}/users/{user}/roles",
+            "listUserRoles",
+            "Lists the roles of a user",
+        )
+        .lists_names(),
+        Operation::read(
+            "GET /v1/accounts/{account}/service-accounts/{service}/roles",
+            "listServiceAccountRoles",
+            "Lists the roles of a service account",
+        )
+        .lists_names(),
+        Operation::write(
+            "PUT /v1/accounts/{account}/users/{user}/roles/{role}",
+            "assignUserRole",
+            "Gives a user a role",
+        )
+        .about("Does nothing where it has the role already.")
+        .gives::<Changed>(),
+        Operation::write(
+            "PUT /v1/accounts/{account}/service-accounts/{service}/roles/{role}",
+            "assignServiceAccountRole",
+            "Gives a service account a role",
+        )
+        .about("Does nothing where it has the role already.")
+        .gives::<Changed>(),
+        Operation::write(
+            "DELETE /v1/accounts/{account}/users/{user}/roles/{role}",
+            "unassignUserRole",
+            "Takes a role from a user",
+        )
+        .about("Refused everywhere from the revision of the reply on.")
+        .gives::<Changed>(),
+        Operation::write(
+            "DELETE /v1/accounts/{account}/service-accounts/{service}/roles/{role}",
+            "unassignServiceAccountRole",
+            "Takes a role from a service account",
+        )
+        .about("Refused everywhere from the revision of the reply on.")
+        .gives::<Changed>(),
+        Operation::read(
+            "GET /v1/accounts/{account}/users/{user}/permissions",
+            "listUserPermissions",
+            "Lists what a user may do",
+        )
+        .about("As its roles have them: a final `*` stands for every ending; the root user has `*`.")
+        .lists_names(),
+        Operation::read(
+            "GET /v1/accounts/{account}/service-accounts/{service}/permissions",
+            "listServiceAccountPermissions",
+            "Lists what a service account may do",
+        )
+        .about("As its roles have them: a final `*` stands for every ending; the root user has `*`.")
+        .lists_names(),
+    ]
+}
+
 /// A principal as others see it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Principal)]
 pub(super) struct PrincipalView {
     kind: &'static str,
+    #[schema(format = Uuid)]
     id: String,
 }
 
@@ -91,7 +161,7 @@ async fn list_members(api: &Api, call: &Call, account: &str, text: &str) -> Answ
 }
 
 /// Whether the call changed anything.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Changed {
     changed: bool,
 }

@@ -19,6 +19,7 @@ mod users;
 use conclave_cluster::state::View;
 
 use super::call::{Call, bad_id};
+use super::docs::{Group, Operation};
 use super::signed::Signed;
 use super::{Answer, Api, Route, route};
 use crate::app::Caller;
@@ -43,6 +44,25 @@ pub fn routes() -> Vec<Route> {
         users::routes(),
     ]
     .concat()
+}
+
+/// The same for the API document, by what they are about.
+pub(super) fn operations() -> Vec<Group> {
+    let group = |tag, about, operations| Group { tag, about, operations };
+    vec![
+        group("Accounts", "Open an account; its signing keys.", accounts::operations()),
+        group("Signing in", "With a password or an API key.", sign_in::operations()),
+        group("Users", "People, by id, name, e-mail address or `me`.", users::operations()),
+        group("Service accounts", "Programs, and their API keys.", service_accounts::operations()),
+        group("Roles", "Named sets of permissions.", roles::operations()),
+        group("Memberships", "Who has which role.", memberships::operations()),
+        group("Checks", "Who may do what.", checks::operations()),
+        group("Sessions", "Look at them, end them.", sessions::operations()),
+        group("Tokens", "Refresh, validate, introspect, revoke.", tokens::operations()),
+        group("Transactions", "Several changes at once.", transactions::operations()),
+        group("Audit", "Who did what, when.", audit::operations()),
+        group("Cluster", "For operators.", cluster::operations()),
+    ]
 }
 
 /// A user of the account by id, name, e-mail address or `me`.

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 
-use super::{Answer, Api, Call, Route, location, route};
+use super::{Answer, Api, Call, Operation, Route, location, route};
 use crate::api::call::bad_id;
 use crate::api::reply::{self, Page, PageQuery, time};
 use crate::api::signed::order;
@@ -24,13 +26,28 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-#[derive(Serialize)]
+/// The same for the API document.
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::read("GET /v1/accounts/{account}/roles", "listRoles", "Lists the roles").query::<PageQuery>().lists::<RoleView>(),
+        Operation::write("POST /v1/accounts/{account}/roles", "createRole", "Makes a role").about("Nobody gives permissions that they do not have themselves.").takes::<NewRole>(json!({"name": "developer", "description": "Builds the shop", "permissions": ["orders:read", "carts:*"]})).creates::<RoleView>().refuses(&[409]),
+        Operation::read("GET /v1/accounts/{account}/roles/{role}", "getRole", "Shows a role").gives_tagged::<RoleView>(),
+        Operation::write("PATCH /v1/accounts/{account}/roles/{role}", "updateRole", "Changes a role").guarded().takes::<RolePatch>(json!({"add_permissions": ["orders:write"], "remove_permissions": ["carts:*"]})).gives_tagged::<RoleView>(),
+        Operation::write("DELETE /v1/accounts/{account}/roles/{role}", "deleteRole", "Deletes a role and takes it from everybody").guarded(),
+    ]
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Role)]
 struct RoleView {
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     description: Option<String>,
     permissions: Vec<String>,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
@@ -46,7 +63,7 @@ impl RoleView {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewRole {
     name: String,
@@ -66,7 +83,7 @@ impl NewRole {
 }
 
 /// What to change; an empty description takes it away.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RolePatch {
     description: Option<String>,

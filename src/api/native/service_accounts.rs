@@ -1,9 +1,11 @@
 //! Service accounts and their API keys.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 
-use super::{Answer, Api, Call, Route, find_for_writing, find_service, location, route};
+use super::{Answer, Api, Call, Operation, Route, find_for_writing, find_service, location, route};
 use crate::api::call::bad_id;
 use crate::api::reply::{self, Page, PageQuery, time};
 use crate::api::signed::order;
@@ -30,12 +32,84 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-#[derive(Serialize)]
+/// The same for the API document.
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::read(
+            "GET /v1/accounts/{account}/service-accounts",
+            "listServiceAccounts",
+            "Lists the service accounts",
+        )
+        .query::<PageQuery>()
+        .lists::<ServiceView>(),
+        Operation::write(
+            "POST /v1/accounts/{account}/service-accounts",
+            "createServiceAccount",
+            "Makes a service account with a first API key",
+        )
+        .about("The key is shown in this reply and never again.")
+        .takes::<NewService>(json!({"name": "payment-service", "roles": ["developer"]}))
+        .creates::<Created<'_>>()
+        .refuses(&[409]),
+        Operation::read(
+            "GET /v1/accounts/{account}/service-accounts/{service}",
+            "getServiceAccount",
+            "Shows a service account",
+        )
+        .gives_tagged::<ServiceView>(),
+        Operation::write(
+            "DELETE /v1/accounts/{account}/service-accounts/{service}",
+            "deleteServiceAccount",
+            "Deletes a service account, its keys and sessions",
+        )
+        .guarded(),
+        Operation::write(
+            "POST /v1/accounts/{account}/service-accounts/{service}/disable",
+            "disableServiceAccount",
+            "Refuses a service account from now on",
+        )
+        .guarded()
+        .gives_tagged::<ServiceView>(),
+        Operation::write(
+            "POST /v1/accounts/{account}/service-accounts/{service}/enable",
+            "enableServiceAccount",
+            "Lets a service account in again",
+        )
+        .guarded()
+        .gives_tagged::<ServiceView>(),
+        Operation::read(
+            "GET /v1/accounts/{account}/service-accounts/{service}/keys",
+            "listApiKeys",
+            "Lists the API keys of a service account",
+        )
+        .about("Never the keys themselves.")
+        .lists::<KeyView>(),
+        Operation::write(
+            "POST /v1/accounts/{account}/service-accounts/{service}/keys",
+            "createApiKey",
+            "Makes another API key",
+        )
+        .about("The key is shown in this reply and never again.")
+        .may_take::<NewKey>(json!({"label": "second region", "expires_in": 86400}))
+        .hands_out::<NewKeyView<'_>>(),
+        Operation::write(
+            "DELETE /v1/accounts/{account}/service-accounts/{service}/keys/{key}",
+            "revokeApiKey",
+            "Revokes an API key and the sessions it opened",
+        ),
+    ]
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = ServiceAccount)]
 struct ServiceView {
+    #[schema(format = Uuid)]
     id: String,
     name: String,
     status: &'static str,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
@@ -51,13 +125,18 @@ impl ServiceView {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ApiKey)]
 struct KeyView {
+    #[schema(format = Uuid)]
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     label: Option<String>,
     status: &'static str,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     expires_at: String,
 }
 
@@ -79,13 +158,16 @@ impl KeyView {
 }
 
 /// A key as it is shown once.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = NewApiKey)]
 struct NewKeyView<'k> {
+    #[schema(format = Uuid)]
     key_id: String,
     api_key: &'k str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = NewServiceAccountWithKey)]
 struct Created<'k> {
     #[serde(flatten)]
     service: ServiceView,
@@ -94,7 +176,8 @@ struct Created<'k> {
 }
 
 /// `key_form` is `prefixed` (the default) or `uuid`, for clients that expect a UUID (seed 000).
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewServiceAccount)]
 #[serde(deny_unknown_fields)]
 struct NewService {
     name: String,
@@ -103,7 +186,7 @@ struct NewService {
     key_form: Option<KeyForm>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum KeyForm {
     Prefixed,
@@ -186,7 +269,8 @@ async fn list_keys(api: &Api, call: &Call, account: &str, text: &str) -> Answer 
 }
 
 /// `expires_in` is in seconds, at most the configured lifetime of API keys.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
+#[schema(as = ApiKeyRequest)]
 #[serde(deny_unknown_fields)]
 struct NewKey {
     label: Option<String>,

@@ -1,9 +1,10 @@
 //! Sessions: list a principal's, end one or all.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 
-use super::{Answer, Api, Call, Route, find_for_writing, find_principal, must_exist, route};
+use super::{Answer, Api, Call, Operation, Route, find_for_writing, find_principal, must_exist, route};
 use crate::api::call::bad_id;
 use crate::api::reply::{self, Page, time};
 use crate::api::signed::order;
@@ -21,13 +22,54 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-#[derive(Serialize)]
+/// The same for the API document.
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::read(
+            "GET /v1/accounts/{account}/users/{user}/sessions",
+            "listUserSessions",
+            "Lists the live sessions of a user",
+        )
+        .lists::<SessionView>(),
+        Operation::read(
+            "GET /v1/accounts/{account}/service-accounts/{service}/sessions",
+            "listServiceAccountSessions",
+            "Lists the live sessions of a service account",
+        )
+        .lists::<SessionView>(),
+        Operation::write(
+            "DELETE /v1/accounts/{account}/users/{user}/sessions",
+            "endUserSessions",
+            "Ends all sessions of a user",
+        )
+        .about("No node takes any of their tokens from the revision of the reply on."),
+        Operation::write(
+            "DELETE /v1/accounts/{account}/service-accounts/{service}/sessions",
+            "endServiceAccountSessions",
+            "Ends all sessions of a service account",
+        )
+        .about("No node takes any of their tokens from the revision of the reply on."),
+        Operation::write(
+            "DELETE /v1/accounts/{account}/sessions/{session}",
+            "endSession",
+            "Ends a session; `me` signs out",
+        )
+        .about("No node takes any of its tokens from the revision of the reply on."),
+    ]
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
 struct SessionView {
+    #[schema(format = Uuid)]
     id: String,
     method: &'static str,
     refresh: &'static str,
+    #[schema(format = DateTime)]
     opened_at: String,
+    #[schema(format = DateTime)]
     used_at: String,
+    #[schema(format = DateTime)]
     expires_at: String,
     /// Whether it is the one that asks.
     is_current: bool,

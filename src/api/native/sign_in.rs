@@ -1,9 +1,11 @@
 //! Signing in: as root by e-mail address, as a user of an account, as a service account.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 
-use super::{Answer, Api, Call, Route, route};
+use super::{Answer, Api, Call, Operation, Route, route};
 use crate::api::reply::{self, time};
 use crate::app::Failure;
 use crate::app::sign_in::{RefreshStyle, Who};
@@ -21,17 +23,55 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
+/// The same for the API document.
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::write("POST /v1/sign-in", "signInAsRoot", "Signs a root user in by e-mail address")
+            .about("Whatever is wrong, the refusal is the same.")
+            .open()
+            .takes::<RootCredentials>(json!({"email": "admin@example.com", "password": "SecurePass123"}))
+            .gives::<TokensView<'_>>()
+            .refuses(&[401]),
+        Operation::write(
+            "POST /v1/accounts/{account}/sign-in",
+            "signIn",
+            "Signs a user in by name or e-mail address",
+        )
+        .about("Whatever is wrong, the refusal is the same.")
+        .open()
+        .takes::<Credentials>(
+            json!({"login": "dev@example.com", "password": "DevPass456", "refresh": "rotating"}),
+        )
+        .gives::<TokensView<'_>>()
+        .refuses(&[401]),
+        Operation::write(
+            "POST /v1/accounts/{account}/service-accounts/sign-in",
+            "signInWithApiKey",
+            "Signs a service account in with an API key",
+        )
+        .about("Gives no refresh token: the key is good for the next sign-in.")
+        .open()
+        .takes::<KeyCredentials>(json!({"name": "payment-service", "api_key": "the key as it was shown"}))
+        .gives::<TokensView<'_>>()
+        .refuses(&[401]),
+    ]
+}
+
 /// What a client gets for its proof.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Tokens)]
 pub(super) struct TokensView<'t> {
     access_token: &'t str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     refresh_token: Option<&'t str>,
     token_type: &'static str,
     /// Seconds.
     expires_in: u64,
     account: String,
+    #[schema(format = Uuid)]
     session: String,
+    #[schema(format = DateTime)]
     session_expires_at: String,
 }
 
@@ -50,7 +90,8 @@ pub(super) fn given(tokens: Result<Tokens, Failure>) -> Answer {
 }
 
 /// `rotating` (the default) is good once and gives the next; `fixed` is good until the session ends.
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize, ToSchema)]
+#[schema(as = RefreshStyle)]
 #[serde(rename_all = "snake_case")]
 enum Refresh {
     #[default]
@@ -67,10 +108,11 @@ impl From<Refresh> for RefreshStyle {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RootCredentials {
     email: String,
+    #[schema(value_type = String, format = Password)]
     password: Secret<String>,
     #[serde(default)]
     refresh: Refresh,
@@ -80,15 +122,16 @@ async fn root(api: &Api, call: &Call) -> Answer {
     let body: RootCredentials = call.json()?;
     let password = Password::parse(body.password).map_err(Failure::from)?;
     let request = call.request("", "")?;
-    let Ok(email) = Email::parse(&body.email) else { return nobody(api, password).await };
+    let Ok(email) = Email::parse(&body.email) else { return given(api.app.sign_in_nobody(password).await) };
     given(api.app.sign_in(&Who::Root(email), password, body.refresh.into(), &request).await)
 }
 
 /// `login` is a name or an e-mail address.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Credentials {
     login: String,
+    #[schema(value_type = String, format = Password)]
     password: Secret<String>,
     #[serde(default)]
     refresh: Refresh,
@@ -98,16 +141,17 @@ async fn user(api: &Api, call: &Call, account: &str) -> Answer {
     let body: Credentials = call.json()?;
     let password = Password::parse(body.password).map_err(Failure::from)?;
     let request = call.request(account, "")?;
-    let Ok(account) = AccountId::parse(account) else { return nobody(api, password).await };
+    let Ok(account) = AccountId::parse(account) else { return given(api.app.sign_in_nobody(password).await) };
     let who = Who::Anyone(account, body.login);
     given(api.app.sign_in(&who, password, body.refresh.into(), &request).await)
 }
 
 /// `name` may be left out: the key says whose it is.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct KeyCredentials {
     name: Option<String>,
+    #[schema(value_type = String, format = Password)]
     api_key: Secret<String>,
 }
 
@@ -116,10 +160,4 @@ async fn service_account(api: &Api, call: &Call, account: &str) -> Answer {
     let request = call.request(account, "")?;
     let account = AccountId::parse(account).map_err(|_| Problem::from(Rejection::BadCredentials))?;
     given(api.app.sign_in_with_key(account, body.name.as_deref(), body.api_key.expose(), &request).await)
-}
-
-/// Refuses after as much work as for somebody: the time taken tells nothing.
-async fn nobody(api: &Api, password: Password) -> Answer {
-    api.app.hasher.verify_unknown(password).await.map_err(Failure::from)?;
-    Err(Rejection::BadCredentials.into())
 }

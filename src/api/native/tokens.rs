@@ -1,10 +1,12 @@
 //! Tokens: refresh, validate, revoke, introspect.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 
-use super::sign_in::given;
-use super::{Answer, Api, Call, Route, route};
+use super::sign_in::{TokensView, given};
+use super::{Answer, Api, Call, Operation, Route, route};
 use crate::api::reply;
 use crate::api::signed::account_id;
 use crate::app::Caller;
@@ -20,9 +22,20 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-#[derive(Deserialize)]
+/// The same for the API document.
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::read("POST /v1/accounts/{account}/tokens/introspect", "introspectToken", "Tells what an access token is good for").about("RFC 7662. Everybody may look into their own.").takes::<Token>(json!({"token": "an access token"})).gives_either::<Introspection<'_>, Inactive>(),
+        Operation::read("POST /v1/accounts/{account}/tokens/validate", "validateToken", "Tells whether an access token is good, and nothing else").open().takes::<Token>(json!({"token": "an access token"})).gives::<Valid>(),
+        Operation::write("POST /v1/accounts/{account}/tokens/refresh", "refreshToken", "Gives a new access token for a refresh token").about("A rotating refresh token is good once, whichever nodes are asked at the same time; its reuse ends the session.").open().takes::<RefreshToken>(json!({"refresh_token": "a refresh token"})).gives::<TokensView<'_>>().refuses(&[401]),
+        Operation::write("POST /v1/accounts/{account}/tokens/revoke", "revokeToken", "Ends the session of an access or refresh token").about("RFC 7009: 200 also where there is nothing to end. No node takes any token of the session afterwards.").open().takes::<Token>(json!({"token": "an access or refresh token"})).gives_schema(json!({"type": "object"})),
+    ]
+}
+
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RefreshToken {
+    #[schema(value_type = String, format = Password)]
     refresh_token: Secret<String>,
 }
 
@@ -32,13 +45,15 @@ async fn refresh(api: &Api, call: &Call, account: &str) -> Answer {
     given(api.app.refresh(account_id(account)?, body.refresh_token.expose(), &request).await)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Token {
+    #[schema(value_type = String, format = Password)]
     token: Secret<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Validity)]
 struct Valid {
     valid: bool,
 }
@@ -52,7 +67,7 @@ async fn validate(api: &Api, call: &Call, account: &str) -> Answer {
 }
 
 /// What a token is good for (RFC 7662), for those who may know.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Introspection<'t> {
     active: bool,
     sub: &'t str,
@@ -92,7 +107,7 @@ impl<'t> Introspection<'t> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Inactive {
     active: bool,
 }

@@ -1,11 +1,15 @@
 //! Several actions that happen together or not at all, if the things they rest on are as the client saw.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::openapi::schema::{AdditionalProperties, OneOfBuilder, Type};
+use utoipa::openapi::{Object, Ref, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 use warp::http::StatusCode;
 
 use super::roles::{NewRole, RolePatch, role_name};
 use super::users::{NewUser, UserPatch};
-use super::{Answer, Api, Call, Route, find_for_writing, route};
+use super::{Answer, Api, Call, Operation, Route, find_for_writing, route};
 use crate::api::call::bad_id;
 use crate::api::reply;
 use crate::app::Caller;
@@ -17,7 +21,14 @@ pub(super) fn routes() -> Vec<Route> {
     vec![route!(POST "/v1/accounts/{account}/transactions", commit, account)]
 }
 
-#[derive(Deserialize)]
+/// The same for the API document.
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::write("POST /v1/accounts/{account}/transactions", "commitTransaction", "Several actions that happen together or not at all").about("1 to 100 actions, each judged after those before it. `preconditions` name the revisions that things must still have; 0 is for what must not exist.").takes::<Transaction>(json!({"preconditions": [{"resource": "roles/developer", "revision": 0}], "actions": [{"action": "create_role", "name": "developer", "permissions": ["orders:read"]}, {"action": "create_user", "name": "dev", "email": "dev@example.com", "password": "DevPass456"}, {"action": "assign_role", "principal": "service-accounts/payment-service", "role": "developer"}]})).gives::<Committed>().refuses(&[403, 409, 412]),
+    ]
+}
+
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Transaction {
     #[serde(default)]
@@ -27,7 +38,7 @@ struct Transaction {
 
 /// `resource` is `account`, `users/{user}`, `passwords/{user}`, `service-accounts/{service}` or
 /// `roles/{role}`; `revision` is its `ETag`, 0 if it must not exist.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Precondition {
     resource: String,
@@ -51,14 +62,66 @@ enum Step {
     EndSessions { principal: String },
 }
 
+impl PartialSchema for Step {
+    /// Spelled out: with a derive, `unknown members are refused` of a user or a role would refuse `action`.
+    fn schema() -> RefOr<Schema> {
+        let whole = |name: &str, fields: RefOr<Schema>| match fields {
+            RefOr::T(Schema::Object(mut object)) => {
+                object.properties.insert("action".to_owned(), constant(name));
+                object.required.insert(0, "action".to_owned());
+                object
+            }
+            RefOr::T(_) | RefOr::Ref(_) => Object::new(),
+        };
+        let of = |name: &str, fields: &[(&str, RefOr<Schema>)]| {
+            let action = Object::builder().property("action", constant(name)).required("action");
+            let step = fields
+                .iter()
+                .fold(action, |step, (field, schema)| step.property(*field, schema.clone()).required(*field));
+            step.additional_properties(Some(AdditionalProperties::FreeForm(false))).build()
+        };
+        let text = String::schema;
+        let changes = |name: &str| RefOr::Ref(Ref::from_schema_name(name));
+        let steps = [
+            whole("create_user", NewUser::schema()),
+            of("update_user", &[("user", text()), ("changes", changes("UserPatch"))]),
+            of("disable_user", &[("user", text())]),
+            of("enable_user", &[("user", text())]),
+            of("delete_user", &[("user", text())]),
+            whole("create_role", NewRole::schema()),
+            of("update_role", &[("role", text()), ("changes", changes("RolePatch"))]),
+            of("delete_role", &[("role", text())]),
+            of("assign_role", &[("principal", text()), ("role", text())]),
+            of("unassign_role", &[("principal", text()), ("role", text())]),
+            of("end_sessions", &[("principal", text())]),
+        ];
+        let about = "One action. `principal` is `users/{user}` or `service-accounts/{service}`.";
+        let either = OneOfBuilder::new().description(Some(about));
+        steps.into_iter().fold(either, OneOfBuilder::item).into()
+    }
+}
+
+impl ToSchema for Step {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((UserPatch::name().into_owned(), UserPatch::schema()));
+        schemas.push((RolePatch::name().into_owned(), RolePatch::schema()));
+    }
+}
+
+fn constant(name: &str) -> RefOr<Schema> {
+    Object::builder().schema_type(Type::String).enum_values(Some([name])).into()
+}
+
 /// What a step made: the id of a user, for a step that creates one.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StepResult)]
 struct StepView {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     id: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Committed {
     revision: u64,
     results: Vec<StepView>,

@@ -1,9 +1,11 @@
 //! Users of an account.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 
-use super::{Answer, Api, Call, Route, find_for_writing, find_user, location, route};
+use super::{Answer, Api, Call, Operation, Route, find_for_writing, find_user, location, route};
 use crate::api::call::bad_id;
 use crate::api::reply::{self, Page, PageQuery, time};
 use crate::api::signed::{expected, order};
@@ -29,21 +31,43 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
+/// The same for the API document.
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::read("GET /v1/accounts/{account}/users/{user}", "getUser", "Shows a user").gives_tagged::<UserView>(),
+        Operation::read("GET /v1/accounts/{account}/users", "listUsers", "Lists the users").query::<PageQuery>().lists::<UserView>(),
+        Operation::write("POST /v1/accounts/{account}/users", "createUser", "Makes a user").about("Name and e-mail address are unique in the account, in any case of letters.").takes::<NewUser>(json!({"name": "dev", "email": "dev@example.com", "password": "DevPass456", "roles": ["developer"]})).creates::<UserView>().refuses(&[409]),
+        Operation::write("PATCH /v1/accounts/{account}/users/{user}", "updateUser", "Changes a user").guarded().takes::<UserPatch>(json!({"first_name": "Alice"})).gives_tagged::<UserView>().refuses(&[409]),
+        Operation::write("DELETE /v1/accounts/{account}/users/{user}", "deleteUser", "Deletes a user and ends its sessions").about("Name and e-mail address are free again; the audit trail keeps the id.").guarded(),
+        Operation::write("PUT /v1/accounts/{account}/users/{user}/password", "setPassword", "Changes a password and ends the user's other sessions").about("Who changes their own says the current one.").takes::<NewPassword>(json!({"current_password": "DevPass456", "new_password": "super_secure_password"})),
+        Operation::write("POST /v1/accounts/{account}/users/{user}/disable", "disableUser", "Refuses a user from now on and ends its sessions").guarded().gives_tagged::<UserView>(),
+        Operation::write("POST /v1/accounts/{account}/users/{user}/enable", "enableUser", "Lets a user in again").guarded().gives_tagged::<UserView>(),
+    ]
+}
+
 /// A user as the API shows it: no hash, no epoch.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = User)]
 pub(super) struct UserView {
+    #[schema(format = Uuid)]
     id: String,
     is_root: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     email: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     first_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     last_name: Option<String>,
     status: &'static str,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
@@ -69,13 +93,14 @@ impl UserView {
 }
 
 /// A user to be made; `roles` may name roles that do not exist yet, if the root user asks.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewUser {
     name: Option<String>,
     email: Option<String>,
     first_name: Option<String>,
     last_name: Option<String>,
+    #[schema(value_type = String, format = Password)]
     password: Secret<String>,
     #[serde(default)]
     roles: Vec<String>,
@@ -126,7 +151,7 @@ async fn create(api: &Api, call: &Call, account: &str) -> Answer {
 }
 
 /// What to change; an empty first or last name takes it away.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UserPatch {
     name: Option<String>,
@@ -164,10 +189,12 @@ async fn remove(api: &Api, call: &Call, account: &str, text: &str) -> Answer {
 }
 
 /// Who changes their own password says the current one.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewPassword {
+    #[schema(value_type = Option<String>, format = Password)]
     current_password: Option<Secret<String>>,
+    #[schema(value_type = String, format = Password)]
     new_password: Secret<String>,
 }
 

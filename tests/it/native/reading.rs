@@ -1,15 +1,12 @@
 //! How fresh an answer is, as the client asks, and the revision that every answer names.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use conclave::node::Node;
-use conclave::telemetry::Metrics;
 use serde_json::json;
 use tokio::time::Instant;
 
 use crate::client::{Client, Reply};
-use crate::harness::{Account, Prepared, World, eventually};
+use crate::harness::{Account, World};
 
 async fn read(world: &Client, account: &Account, node: usize, path: &str, how: &str) -> Reply {
     account.ask(world, node, "GET", path).header("conclave-consistency", how).await
@@ -129,22 +126,4 @@ async fn revisions_never_go_back_whichever_node_answers() {
         assert!(if round % 4 == 0 { revision > last } else { revision >= last }, "{revision} after {last}");
         last = revision;
     }
-}
-
-#[tokio::test]
-async fn what_is_forgotten_is_gone() {
-    let folder = tempfile::tempdir().unwrap();
-    let prepared = Prepared::new(folder.path(), 1, "history_retention = '0s'\n");
-    let node = Node::start(&prepared.config(0), Arc::new(Metrics::new())).await.unwrap();
-    let client = Client::new(prepared.http.clone());
-    eventually("a node that serves", async || node.app().is_open().then_some(())).await;
-    let account = Account::open(&client).await;
-    let old = account.role(&client, "r", &[]).await;
-    let changed = account.send(&client, 0, "PATCH", "/roles/r", json!({"description": "new"})).await.is(200);
-    account.role(&client, "later", &[]).await;
-    let gone = read(&client, &account, 0, "/roles/r", &format!("as-of={}", old.revision())).await;
-    let oldest = gone.says(410, "revision_gone").json["oldest_revision"].as_u64().unwrap();
-    assert!(oldest > old.revision() && oldest >= changed.revision(), "{oldest}");
-    read(&client, &account, 0, "/roles/r", &format!("as-of={oldest}")).await.is(200);
-    node.stop().await;
 }

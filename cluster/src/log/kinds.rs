@@ -1,19 +1,40 @@
-//! How positions, votes and entries are written in raft-log's files.
+//! What raft-log keeps for us, and how it is written. raft-log puts a checksum around each record.
 
 use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 use codeq::{Decode, Encode};
 
-use crate::log::VoteRecord;
+use super::VoteRecord;
+use super::disk::Synced;
 use crate::state::LogPosition;
+
+/// The types that raft-log keeps for us.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Kinds;
+
+impl raft_log::Types for Kinds {
+    type LogId = Position;
+    type LogPayload = Payload;
+    type Vote = Vote;
+    type Callback = Synced;
+    type UserData = String;
+
+    fn log_index(position: &Position) -> u64 {
+        position.index
+    }
+
+    fn payload_size(payload: &Payload) -> u64 {
+        payload.0.len() as u64
+    }
+}
 
 /// A position in the order that Raft gives: later leaders first, then the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Position {
-    pub(super) term: u64,
-    pub(super) node: u64,
-    pub(super) index: u64,
+    term: u64,
+    node: u64,
+    index: u64,
 }
 
 impl Position {

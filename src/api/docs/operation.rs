@@ -1,0 +1,393 @@
+//! One operation of the API, as the document tells it.
+//!
+//! A module lists its operations below its routes, with the types that its handlers read and write. What
+//! follows from the kind of an operation (headers, refusals) is added here, so that nobody repeats it.
+
+use std::collections::BTreeSet;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
+
+use crate::api::reply::Page;
+
+/// What an operation does to the state, and so which headers it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Reads rows: says how fresh they must be.
+    Read,
+    /// Changes rows: can be named for retries.
+    Write,
+    /// Tells what this node knows by itself.
+    Local,
+}
+
+/// Who may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    Bearer,
+    BearerOrBody,
+    Operator,
+    Open,
+}
+
+/// What a request says.
+#[derive(Clone, Debug)]
+struct Body {
+    schema: Value,
+    is_required: bool,
+    example: Value,
+}
+
+/// What a request that is carried out is told.
+#[derive(Clone, Debug)]
+struct Success {
+    status: u16,
+    content: Option<(&'static str, Value)>,
+    headers: &'static [&'static str],
+}
+
+/// Whether a request's example is read by the type that the handler reads.
+#[cfg(test)]
+type Reads = fn(Value) -> Result<(), serde_json::Error>;
+
+/// An operation.
+#[derive(Clone, Debug)]
+pub(in crate::api) struct Operation {
+    route: &'static str,
+    id: &'static str,
+    summary: &'static str,
+    about: &'static str,
+    kind: Kind,
+    access: Access,
+    is_guarded: bool,
+    query: Vec<Value>,
+    body: Option<Body>,
+    success: Success,
+    refusals: BTreeSet<u16>,
+    schemas: Vec<(String, Value)>,
+    #[cfg(test)]
+    reads: Option<Reads>,
+}
+
+/// Operations that belong together.
+#[derive(Clone, Debug)]
+pub(in crate::api) struct Group {
+    pub(in crate::api) tag: &'static str,
+    pub(in crate::api) about: &'static str,
+    pub(in crate::api) operations: Vec<Operation>,
+}
+
+const REVISION: &[&str] = &["Conclave-Revision"];
+const TAGGED: &[&str] = &["Conclave-Revision", "ETag"];
+const CREATED: &[&str] = &["Conclave-Revision", "ETag", "Location"];
+
+impl Operation {
+    /// An operation that reads. `route` is the name of its route, `id` what generated clients call it.
+    pub(in crate::api) fn read(route: &'static str, id: &'static str, summary: &'static str) -> Self {
+        Self::new(Kind::Read, route, id, summary)
+    }
+
+    /// An operation that changes something.
+    pub(in crate::api) fn write(route: &'static str, id: &'static str, summary: &'static str) -> Self {
+        Self::new(Kind::Write, route, id, summary)
+    }
+
+    /// An operation that tells of this node, to anybody.
+    pub(in crate::api) fn local(route: &'static str, id: &'static str, summary: &'static str) -> Self {
+        Self { access: Access::Open, ..Self::new(Kind::Local, route, id, summary) }
+    }
+
+    fn new(kind: Kind, route: &'static str, id: &'static str, summary: &'static str) -> Self {
+        Self {
+            route,
+            id,
+            summary,
+            about: "",
+            kind,
+            access: Access::Bearer,
+            is_guarded: false,
+            query: Vec::new(),
+            body: None,
+            success: Success { status: 204, content: None, headers: REVISION },
+            refusals: BTreeSet::new(),
+            schemas: Vec::new(),
+            #[cfg(test)]
+            reads: None,
+        }
+    }
+
+    /// More than the summary says.
+    pub(in crate::api) fn about(mut self, text: &'static str) -> Self {
+        self.about = text;
+        self
+    }
+
+    /// Takes no token.
+    pub(in crate::api) fn open(mut self) -> Self {
+        self.access = Access::Open;
+        self
+    }
+
+    /// Takes a token in the header or in the body.
+    pub(in crate::api) fn bearer_or_body(mut self) -> Self {
+        self.access = Access::BearerOrBody;
+        self
+    }
+
+    /// Takes the token of an operator.
+    pub(in crate::api) fn operator(mut self) -> Self {
+        self.access = Access::Operator;
+        self
+    }
+
+    /// Heeds `If-Match`.
+    pub(in crate::api) fn guarded(mut self) -> Self {
+        self.is_guarded = true;
+        self
+    }
+
+    /// Takes this query.
+    pub(in crate::api) fn query<T: IntoParams>(mut self) -> Self {
+        self.query = T::into_params(|| None).iter().map(value).collect();
+        self
+    }
+
+    /// Takes this body.
+    pub(in crate::api) fn takes<T: ToSchema + DeserializeOwned>(mut self, example: Value) -> Self {
+        let schema = self.name::<T>();
+        self.body = Some(Body { schema, is_required: true, example });
+        #[cfg(test)]
+        {
+            self.reads = Some(|example| serde_json::from_value::<T>(example).map(|_| ()));
+        }
+        self
+    }
+
+    /// Takes this body or none.
+    pub(in crate::api) fn may_take<T: ToSchema + DeserializeOwned>(self, example: Value) -> Self {
+        let mut operation = self.takes::<T>(example);
+        if let Some(body) = &mut operation.body {
+            body.is_required = false;
+        }
+        operation
+    }
+
+    /// 200 with this body.
+    pub(in crate::api) fn gives<T: ToSchema>(mut self) -> Self {
+        let schema = self.name::<T>();
+        self.gives_schema(schema)
+    }
+
+    /// 200 with either of two bodies; where the second is a part of the first, both fit.
+    pub(in crate::api) fn gives_either<T: ToSchema, U: ToSchema>(mut self) -> Self {
+        let schema = json!({"anyOf": [self.name::<T>(), self.name::<U>()]});
+        self.gives_schema(schema)
+    }
+
+    /// 200 with a body of that schema, spelled out.
+    pub(in crate::api) fn gives_schema(self, schema: Value) -> Self {
+        self.succeeds(200, Some(("application/json", schema)), REVISION)
+    }
+
+    /// 200 with a body in another format than JSON.
+    pub(in crate::api) fn gives_text(self, format: &'static str) -> Self {
+        self.succeeds(200, Some((format, json!({"type": "string"}))), REVISION)
+    }
+
+    /// 200 with this body, and the tag of what it shows.
+    pub(in crate::api) fn gives_tagged<T: ToSchema>(mut self) -> Self {
+        let schema = self.name::<T>();
+        self.succeeds(200, Some(("application/json", schema)), TAGGED)
+    }
+
+    /// 200 with a part of a list of these.
+    pub(in crate::api) fn lists<T: ToSchema>(mut self) -> Self {
+        self.include::<T>();
+        let name = format!("{}Page", T::name());
+        let reference = reference(&name);
+        self.schemas.push((name, value(&Page::<T>::schema())));
+        self.gives_schema(reference)
+    }
+
+    /// 200 with a list of texts, whole.
+    pub(in crate::api) fn lists_names(self) -> Self {
+        let items = json!({"type": "array", "items": {"type": "string"}});
+        self.gives_schema(json!({"type": "object", "required": ["items"], "properties": {"items": items}}))
+    }
+
+    /// 201 with this body, its tag and its place.
+    pub(in crate::api) fn creates<T: ToSchema>(mut self) -> Self {
+        let schema = self.name::<T>();
+        self.succeeds(201, Some(("application/json", schema)), CREATED)
+    }
+
+    /// 201 with this body and its tag, and no place.
+    pub(in crate::api) fn gives_new<T: ToSchema>(mut self) -> Self {
+        let schema = self.name::<T>();
+        self.succeeds(201, Some(("application/json", schema)), TAGGED)
+    }
+
+    /// 201 with a body that has no place of its own.
+    pub(in crate::api) fn makes(self, schema: Value) -> Self {
+        self.succeeds(201, Some(("application/json", schema)), REVISION)
+    }
+
+    /// 201 with this body, which has no place of its own.
+    pub(in crate::api) fn hands_out<T: ToSchema>(mut self) -> Self {
+        let schema = self.name::<T>();
+        self.makes(schema)
+    }
+
+    /// May be refused with these, beside what all operations of its kind are.
+    pub(in crate::api) fn refuses(mut self, statuses: &[u16]) -> Self {
+        self.refusals.extend(statuses);
+        self
+    }
+
+    fn succeeds(
+        mut self,
+        status: u16,
+        content: Option<(&'static str, Value)>,
+        headers: &'static [&'static str],
+    ) -> Self {
+        self.success = Success { status, content, headers };
+        self
+    }
+
+    fn name<T: ToSchema>(&mut self) -> Value {
+        self.include::<T>();
+        reference(&T::name())
+    }
+
+    fn include<T: ToSchema>(&mut self) {
+        let mut found = Vec::new();
+        T::schemas(&mut found);
+        found.push((T::name().into_owned(), T::schema()));
+        self.schemas.extend(found.into_iter().map(|(name, schema)| (name, value(&schema))));
+    }
+
+    /// The method, in capitals, and the path.
+    pub(super) fn method_and_path(&self) -> (&'static str, &'static str) {
+        self.route.split_once(' ').unwrap_or(("GET", self.route))
+    }
+
+    /// The schemas that it refers to, with those that they refer to.
+    pub(super) fn schemas(&self) -> &[(String, Value)] {
+        &self.schemas
+    }
+
+    /// The refusals that a client must expect.
+    pub(super) fn refusals(&self) -> BTreeSet<u16> {
+        let mut all = self.refusals.clone();
+        let (_, path) = self.method_and_path();
+        match self.kind {
+            Kind::Local => {}
+            Kind::Read => all.extend([400, 410, 503]),
+            Kind::Write => all.extend([400, 422, 503]),
+        }
+        match self.access {
+            Access::Open => {}
+            Access::Operator => all.extend([401]),
+            Access::Bearer | Access::BearerOrBody => all.extend([401, 403]),
+        }
+        if self.body.is_some() {
+            all.extend([400, 413, 415]);
+        }
+        if self.is_guarded {
+            all.insert(412);
+        }
+        if path.contains('{') {
+            all.insert(404);
+        }
+        all
+    }
+
+    /// The operation as a member of a path item. `problem` gives the reference to a refusal.
+    pub(super) fn to_value(&self, tag: &str, problem: impl Fn(u16) -> Value) -> Value {
+        let mut responses = Map::new();
+        responses.insert(self.success.status.to_string(), self.success(tag));
+        for status in self.refusals() {
+            responses.insert(status.to_string(), problem(status));
+        }
+        let mut members = json!({
+            "tags": [tag],
+            "operationId": self.id,
+            "summary": self.summary,
+            "parameters": self.parameters(),
+            "responses": responses,
+            "security": match self.access {
+                Access::Bearer => json!([{"bearer": []}]),
+                Access::BearerOrBody => json!([{"bearer": []}, {}]),
+                Access::Operator => json!([{"operator": []}]),
+                Access::Open => json!([]),
+            },
+        });
+        if let Some(members) = members.as_object_mut() {
+            if !self.about.is_empty() {
+                members.insert("description".to_owned(), self.about.into());
+            }
+            if let Some(body) = &self.body {
+                let content = json!({"schema": body.schema, "example": body.example});
+                let body = json!({"required": body.is_required, "content": {"application/json": content}});
+                members.insert("requestBody".to_owned(), body);
+            }
+        }
+        members
+    }
+
+    fn success(&self, tag: &str) -> Value {
+        let headers: Map<String, Value> = self
+            .success
+            .headers
+            .iter()
+            .filter(|_| self.kind != Kind::Local || tag == "Cluster")
+            .map(|name| ((*name).to_owned(), json!({"$ref": format!("#/components/headers/{name}")})))
+            .collect();
+        let description = match self.success.status {
+            201 => "Made.",
+            204 => "Done.",
+            _ => "The answer.",
+        };
+        let mut response = json!({"description": description, "headers": headers});
+        if let (Some(response), Some((format, schema))) = (response.as_object_mut(), &self.success.content) {
+            response.insert("content".to_owned(), json!({*format: {"schema": schema}}));
+        }
+        response
+    }
+
+    fn parameters(&self) -> Vec<Value> {
+        let (_, path) = self.method_and_path();
+        let in_path = path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
+        let mut all: Vec<Value> = in_path.map(super::parameters::in_path).collect();
+        all.extend(self.query.iter().cloned());
+        let mut header = |name: &str| {
+            all.push(json!({"$ref": format!("#/components/parameters/{name}")}));
+        };
+        match self.kind {
+            Kind::Read => header("Conclave-Consistency"),
+            Kind::Write => header("Idempotency-Key"),
+            Kind::Local => {}
+        }
+        if self.is_guarded {
+            header("If-Match");
+        }
+        all
+    }
+
+    /// The example of its body, where it has one, and whether the handler's type reads it.
+    #[cfg(test)]
+    pub(super) fn try_example(&self) -> Option<(Value, Result<(), serde_json::Error>)> {
+        let (body, reads) = (self.body.as_ref()?, self.reads?);
+        Some((body.example.clone(), reads(body.example.clone())))
+    }
+}
+
+fn reference(schema: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{schema}")})
+}
+
+/// What the derives give is data that always encodes.
+fn value(schema: &impl serde::Serialize) -> Value {
+    serde_json::to_value(schema).unwrap_or_default()
+}

@@ -1,0 +1,83 @@
+//! The refusals, in the shape of each family of paths.
+
+use serde_json::{Map, Value, json};
+
+/// Status, name of the component, and when it is given.
+const REFUSALS: [(u16, &str, &str); 11] = [
+    (400, "BadRequest", "The request is wrong and stays wrong when repeated."),
+    (401, "Unauthenticated", "The token or the credentials are missing, wrong, expired or revoked."),
+    (403, "Forbidden", "The caller is known and may not do this."),
+    (404, "NotFound", "There is no such thing, or none that this caller may know of."),
+    (409, "Conflict", "What must be unique is taken."),
+    (410, "Gone", "The rows of that revision are no longer kept."),
+    (412, "PreconditionFailed", "A thing is not at the revision asked for. Nothing was done."),
+    (413, "TooLarge", "The body is longer than 64 KiB."),
+    (415, "UnsupportedMediaType", "The body is not JSON by its own account."),
+    (422, "Unprocessable", "The idempotency key names another request, or a limit is reached."),
+    (
+        503,
+        "Unavailable",
+        "Not now: no leader, too much waiting, or not in time. `outcome_unknown` tells whether it may have been done.",
+    ),
+];
+
+/// The two shapes of refusals: RFC 9457, and that of `/iam`.
+const SHAPES: [(&str, &str, &str); 2] =
+    [("", "application/problem+json", "Problem"), ("Iam", "application/json", "IamProblem")];
+
+/// The refusal of an operation at this path, as a reference.
+pub(super) fn reference(path: &str, status: u16) -> Value {
+    let shape = if path.starts_with("/iam/") { "Iam" } else { "" };
+    let name = REFUSALS.iter().find(|(of, _, _)| *of == status).map_or("", |(_, name, _)| *name);
+    json!({"$ref": format!("#/components/responses/{shape}{name}")})
+}
+
+/// All refusals, as components.
+pub(super) fn responses() -> Value {
+    let mut all = Map::new();
+    for (shape, format, schema) in SHAPES {
+        for (status, name, about) in REFUSALS {
+            let headers = match status {
+                401 => json!({"WWW-Authenticate": {"$ref": "#/components/headers/WWW-Authenticate"}}),
+                503 => json!({"Retry-After": {"$ref": "#/components/headers/Retry-After"}}),
+                _ => json!({}),
+            };
+            let schema = json!({"schema": {"$ref": format!("#/components/schemas/{schema}")}});
+            let content = json!({format: schema});
+            let response = json!({"description": about, "headers": headers, "content": content});
+            all.insert(format!("{shape}{name}"), response);
+        }
+    }
+    Value::Object(all)
+}
+
+/// The bodies of refusals.
+pub(super) fn schemas() -> [(String, Value); 2] {
+    let request_id = json!({"type": "string", "description": "Names the request in the log of its node."});
+    let code = json!({"type": "string", "description": "Stable, for programs.", "examples": ["email_taken"]});
+    let detail = json!({"type": "string", "description": "One sentence for people."});
+    let problem = json!({
+        "type": "object",
+        "description": "A refusal (RFC 9457). Some codes bring more members, such as `field` or `revision`.",
+        "required": ["type", "title", "status", "detail", "code", "request_id"],
+        "properties": {
+            "type": {"type": "string", "format": "uri", "examples": ["urn:conclave:problem:email_taken"]},
+            "title": {"type": "string", "examples": ["Conflict"]},
+            "status": {"type": "integer", "minimum": 400, "maximum": 599},
+            "detail": detail,
+            "code": code,
+            "request_id": request_id,
+            "field": {"type": "string", "description": "The member of the request that is wrong."},
+            "permission": {"type": "string", "description": "What the caller lacks."},
+            "revision": {"type": "integer", "description": "The revision that the thing is at."},
+            "outcome_unknown": {"type": "boolean", "description": "Whether it may have been done all the same."},
+        },
+    });
+    let iam = json!({
+        "type": "object",
+        "description": "A refusal, as clients of `/iam` expect it.",
+        "required": ["detail", "code", "request_id"],
+        "properties": {"detail": detail, "code": code, "request_id": request_id},
+    });
+    [("Problem".to_owned(), problem), ("IamProblem".to_owned(), iam)]
+}
