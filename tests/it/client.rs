@@ -25,11 +25,6 @@ impl Client {
         Self { pool: Pool::builder(TokioExecutor::new()).build_http(), nodes }
     }
 
-    /// How many nodes there are.
-    pub(crate) fn nodes(&self) -> usize {
-        self.nodes.len()
-    }
-
     /// A request to the node of that index; `.await` sends it. Numbers beyond the last node wrap around.
     pub(crate) fn ask(&self, node: usize, method: &str, path: impl AsRef<str>) -> Ask {
         let address = self.nodes[node % self.nodes.len()];

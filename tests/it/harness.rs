@@ -26,7 +26,7 @@ use crate::client::{Ask, Client, Reply};
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 /// Longer than anything takes that does not hang.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Asks again until there is an answer.
 pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
@@ -71,9 +71,12 @@ impl Prepared {
                 peers.iter().filter(|peer| **peer != peers[index]).map(ToString::to_string).collect();
             let join = if node == 1 { Vec::new() } else { others };
             let text = format!(
-                "data = {data:?}\nhttp_listen = '{}'\npeer_listen = '{}'\nkey_file = {key_file:?}\n\
+                "data = '{}'\nhttp_listen = '{}'\npeer_listen = '{}'\nkey_file = '{}'\n\
                  join = {join:?}\nargon2_memory_kib = 7168\nargon2_iterations = 1\n{more}",
-                http[index], peers[index],
+                data.display(),
+                http[index],
+                peers[index],
+                key_file.display(),
             );
             let path = folder.join(format!("node-{node}.toml"));
             fs::write(&path, text).unwrap();
@@ -183,26 +186,19 @@ impl World {
     }
 
     /// A node itself, to look at what no client sees.
-    pub(crate) fn node(&self, node: usize) -> &'static Node {
+    pub(crate) fn node(node: usize) -> &'static Node {
         &SHARED.nodes[node]
     }
 
     /// The key file that the nodes share.
-    pub(crate) fn key_file(&self) -> &'static Path {
+    pub(crate) fn key_file() -> &'static Path {
         &SHARED.key_file
-    }
-
-    /// The nodes by index, those that follow first and the leader last.
-    pub(crate) fn followers_first(&self) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.nodes()).collect();
-        order.sort_by_key(|node| self.node(*node).cluster().is_leader());
-        order
     }
 
     /// The digest of all that an account is, on one node that shows everything acknowledged.
     pub(crate) async fn digest(&self, account: &str) -> u128 {
         let deadline = Instant::now() + PATIENCE;
-        let view = self.node(1).cluster().read_barrier(deadline).await.unwrap();
+        let view = Self::node(1).cluster().read_barrier(deadline).await.unwrap();
         view.group_digest(account.as_bytes())
     }
 

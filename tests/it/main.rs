@@ -7,6 +7,7 @@
     clippy::indexing_slicing,
     reason = "clippy lets tests do this, but not the functions that tests share"
 )]
+#![allow(clippy::similar_names, reason = "a story may tell of roots and robots")]
 
 mod bad_input;
 mod cli;

@@ -25,7 +25,7 @@ async fn every_caller_gets_from_every_route_what_the_table_says() {
         account.user(&world, "plain", &[]).await.token,
         account.service(&world, "plain", &[]).await.token,
         world.account().await.token,
-        Kek::read_file(world.key_file()).unwrap().operator_token().expose().clone(),
+        Kek::read_file(World::key_file()).unwrap().operator_token().expose().clone(),
     ];
     let mut things = Things::make(&world, &account).await;
     let mut matrix = format!("{:<72}", "");

@@ -1,7 +1,6 @@
 //! Clusters of real processes, for what only a process can suffer: `kill -9`, and damage while it is down.
 
 use std::fs::{self, OpenOptions};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
@@ -40,10 +39,6 @@ impl Processes {
 
     pub(crate) fn client(&self) -> Client {
         Client::new(self.prepared.http.clone())
-    }
-
-    pub(crate) fn http(&self, node: usize) -> SocketAddr {
-        self.prepared.http[node]
     }
 
     /// The data folder of a node.

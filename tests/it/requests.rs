@@ -91,8 +91,9 @@ impl Things {
         let credentials = json!({"email": account.email, "password": PASSWORD});
         let verb = route.pattern.rsplit('/').next().unwrap();
         Some(match (route.method, verb) {
-            ("GET" | "DELETE", _) | ("POST", "disable" | "enable" | "signing-keys") => return None,
-            ("PUT", "{role}") => return None,
+            ("GET" | "DELETE", _) | ("POST", "disable" | "enable" | "signing-keys") | ("PUT", "{role}") => {
+                return None;
+            }
             ("POST", "SignUpAsRootUser" | "signUpAsRootUser" | "accounts") => {
                 json!({"email": email, "password": "x"})
             }

@@ -23,8 +23,8 @@ enum Takes {
 }
 
 fn ways() -> Vec<Way> {
-    let way = |name, method, path, body, takes| Way { name, method, path, body, takes };
     use Takes::{Permission, Session};
+    let way = |name, method, path, body, takes| Way { name, method, path, body, takes };
     vec![
         way("session ended", "DELETE", "/sessions/{session}", None, Session),
         way("all sessions ended", "DELETE", "/users/{user}/sessions", None, Session),

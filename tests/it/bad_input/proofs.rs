@@ -23,11 +23,11 @@ struct Forge {
 }
 
 impl Forge {
-    fn new(world: &World, account: &Account) -> Self {
+    fn new(account: &Account) -> Self {
         let id = AccountId::parse(&account.id).unwrap();
-        let key = key::signing(&world.node(0).cluster().view(), id).unwrap();
+        let key = key::signing(&World::node(0).cluster().view(), id).unwrap();
         let place = Place { account: id.as_str(), record: &key.id, purpose: "signing key" };
-        let sealer = Kek::read_file(world.key_file()).unwrap();
+        let sealer = Kek::read_file(World::key_file()).unwrap();
         let private = sealer.open(&place, key.private.as_bytes()).unwrap().expose().clone();
         let payload = account.token.split('.').nth(1).unwrap();
         let claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
@@ -35,26 +35,27 @@ impl Forge {
     }
 
     /// The account's genuine claims, with some replaced; null takes one away.
-    fn claims(&self, changes: Value) -> Value {
+    fn claims(&self, changes: &Value) -> Value {
         let mut claims = self.claims.clone();
         for (name, value) in changes.as_object().unwrap() {
-            match value {
-                Value::Null => drop(claims.as_object_mut().unwrap().remove(name)),
-                value => claims[name] = value.clone(),
+            if value.is_null() {
+                claims.as_object_mut().unwrap().remove(name);
+            } else {
+                claims[name] = value.clone();
             }
         }
         claims
     }
 
-    fn signed(&self, typ: &str, kid: &str, private: &[u8], claims: &Value) -> String {
+    fn signed(typ: &str, kid: &str, private: &[u8], claims: &Value) -> String {
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(typ.to_owned());
         header.kid = Some(kid.to_owned());
         jsonwebtoken::encode(&header, claims, &EncodingKey::from_ed_der(private)).unwrap()
     }
 
-    fn with(&self, changes: Value) -> String {
-        self.signed("at+jwt", &self.kid, &self.private, &self.claims(changes))
+    fn with(&self, changes: &Value) -> String {
+        Self::signed("at+jwt", &self.kid, &self.private, &self.claims(changes))
     }
 
     /// A token with a header of one's own, signed by `sign`.
@@ -71,9 +72,9 @@ fn hs256(key: &[u8], message: &[u8]) -> Vec<u8> {
 }
 
 /// Each with its name. None of them is good anywhere.
-fn bad_tokens(world: &World, account: &Account, things: &Things, other: &Account) -> Vec<(String, String)> {
-    let forge = Forge::new(world, account);
-    let foreign = Forge::new(world, other);
+fn bad_tokens(account: &Account, things: &Things, other: &Account) -> Vec<(String, String)> {
+    let forge = Forge::new(account);
+    let foreign = Forge::new(other);
     let seconds = forge.claims["iat"].as_u64().unwrap();
     let mut all: Vec<(String, String)> = Vec::new();
     for alg in ["none", "None", "NONE", "nOnE"] {
@@ -95,14 +96,14 @@ fn bad_tokens(world: &World, account: &Account, things: &Things, other: &Account
         header[extra] = json!("http://127.0.0.1:1/");
         all.push((format!("with {extra}"), forge.raw(&header, |_| vec![0; 64])));
     }
-    let as_is = forge.claims(json!({}));
-    all.push(("another account's key".into(), forge.signed("at+jwt", &forge.kid, &foreign.private, &as_is)));
-    all.push(("and its kid".into(), forge.signed("at+jwt", &foreign.kid, &foreign.private, &as_is)));
+    let as_is = forge.claims(&json!({}));
+    all.push(("another account's key".into(), Forge::signed("at+jwt", &forge.kid, &foreign.private, &as_is)));
+    all.push(("and its kid".into(), Forge::signed("at+jwt", &foreign.kid, &foreign.private, &as_is)));
     for kid in ["", "../../etc/passwd", "x' OR 1=1", "hs256"] {
-        all.push((format!("kid {kid}"), forge.signed("at+jwt", kid, &forge.private, &as_is)));
+        all.push((format!("kid {kid}"), Forge::signed("at+jwt", kid, &forge.private, &as_is)));
     }
     for typ in ["JWT", "refresh", "id+jwt", ""] {
-        all.push((format!("typ {typ}"), forge.signed(typ, &forge.kid, &forge.private, &as_is)));
+        all.push((format!("typ {typ}"), Forge::signed(typ, &forge.kid, &forge.private, &as_is)));
     }
     for (name, changes) in [
         ("expired", json!({"exp": seconds - 3600, "iat": seconds - 7200, "nbf": seconds - 7200})),
@@ -129,7 +130,7 @@ fn bad_tokens(world: &World, account: &Account, things: &Things, other: &Account
         ("a sid of nobody", json!({"sid": "00000000-0000-4000-8000-000000000000"})),
         ("another's session", json!({"sid": things.user.session})),
     ] {
-        all.push((name.into(), forge.with(changes)));
+        all.push((name.into(), forge.with(&changes)));
     }
     for (name, token) in [
         ("rubbish", "nonsense".to_owned()),
@@ -145,7 +146,7 @@ fn bad_tokens(world: &World, account: &Account, things: &Things, other: &Account
     ] {
         all.push((name.into(), token));
     }
-    assert_ne!(forge.with(json!({})), account.token, "JSON in another order, still good");
+    assert_ne!(forge.with(&json!({})), account.token, "JSON in another order, still good");
     all
 }
 
@@ -154,12 +155,12 @@ async fn no_bad_token_is_good_for_anything_and_all_are_refused_alike() {
     let world = World::new();
     let (account, other) = (world.account().await, world.account().await);
     let things = Things::make(&world, &account).await;
-    let good = Forge::new(&world, &account).with(json!({}));
+    let good = Forge::new(&account).with(&json!({}));
     for node in 0..3 {
         // The forge is able: only what is changed makes the others bad.
         world.get(node, account.at("/users/me")).by(&good).await.is(200);
     }
-    let tokens = bad_tokens(&world, &account, &things, &other);
+    let tokens = bad_tokens(&account, &things, &other);
     assert!(tokens.len() > 50);
     let before = world.digest(&account.id).await;
     for (index, route) in Api::routes().iter().enumerate() {

@@ -1,5 +1,7 @@
 //! The audit trail: who did what, in order, chained.
 
+use std::fmt::Write as _;
+
 use conclave::domain::AccountId;
 use conclave::domain::audit::{self, AuditHead};
 use serde_json::{Value, json};
@@ -64,11 +66,10 @@ async fn the_chain_holds_what_was_done_in_order_and_the_hashes_fit() {
     assert_eq!(records[2]["by"], json!(format!("user/{}", account.root)));
 
     // What the API shows is what the rules computed, and nothing was left out.
-    let view = world.node(2).cluster().view();
+    let view = World::node(2).cluster().view();
     let id = AccountId::parse(&account.id).unwrap();
     let stored = audit::list(&view, id, 0, 100).unwrap();
     assert_eq!(audit::first_break(AuditHead::default(), &stored), None);
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     for (record, stored) in records.iter().zip(&stored) {
         assert_eq!(record["hash"], json!(hex(&stored.computed_hash())));
     }
@@ -93,4 +94,11 @@ async fn the_trail_is_for_those_who_may_and_holds_no_secret() {
     for bad in ["limit=0", "limit=201", "limit=x", "after=-1", "cursor=x", "limit=1&limit=1"] {
         account.ask(&world, 2, "GET", &format!("/audit?{bad}")).await.is(400);
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
