@@ -13,11 +13,8 @@ mod bad_input;
 mod cli;
 mod client;
 mod config;
-<<<<<<< HEAD
 mod folders;
-=======
 mod documented;
->>>>>>> openapi
 mod framing;
 mod harness;
 mod iam;
