@@ -142,6 +142,14 @@ impl App {
         Ok(Done { revision: decided.revision, at: decided.at, reply: decided.reply, view })
     }
 
+    /// The rows that a request found when it came first, where this is a retry: what it names means what it
+    /// meant then, also when it has since been renamed or deleted, by that very request perhaps.
+    #[must_use]
+    pub fn rows_found_first(&self, view: &View, request: &Request) -> Option<View> {
+        let decided = view.decided_at(request.proposed().id)?;
+        view.as_of(decided.checked_sub(1)?).ok()
+    }
+
     /// Whether this node has opened the cluster's secrets.
     #[must_use]
     pub fn is_open(&self) -> bool {

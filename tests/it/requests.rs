@@ -73,7 +73,8 @@ impl Things {
             .replace("{service}", &self.service.id)
             .replace("{role}", &self.role)
             .replace("{session}", &self.user.session)
-            .replace("{key}", key);
+            .replace("{key}", key)
+            .replace("{file}", "swagger-ui.css");
         let query = match route.name {
             "GET /v1/accounts/{account}/check" => format!("?permission=x&user={}", self.user.id),
             "GET /v1/accounts/{account}/who-can" => "?permission=x".to_owned(),

@@ -4,6 +4,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::clock::LogTime;
+use crate::machine::RequestId;
 
 use super::image::State;
 use super::meta::{LogPosition, Meta};
@@ -85,6 +86,12 @@ impl View {
             return Err(AsOfError::TooOld { oldest });
         }
         Ok(Self { state: Arc::clone(&self.state), as_of: Some(revision) })
+    }
+
+    /// The revision at which a request was decided, as long as that is remembered.
+    #[must_use]
+    pub fn decided_at(&self, request: RequestId) -> Option<u64> {
+        self.state.requests.get(request).map(|remembered| remembered.revision)
     }
 
     /// The revision whose rows this shows.

@@ -113,11 +113,15 @@ async fn find_for_writing(
     collection: &str,
     text: &str,
 ) -> Result<Principal, Problem> {
-    if let Ok(found) = find_principal(&api.app.cluster.view(), caller, collection, text) {
+    let request = call.request(caller.account().as_str(), &caller.principal().to_string())?;
+    let find = |view: &View| {
+        let first = api.app.rows_found_first(view, &request);
+        find_principal(first.as_ref().unwrap_or(view), caller, collection, text)
+    };
+    if let Ok(found) = find(&api.app.cluster.view()) {
         return Ok(found);
     }
-    let view = api.app.view(crate::replica::Freshness::Linearizable, call.context.deadline).await?;
-    find_principal(&view, caller, collection, text)
+    find(&api.app.view(crate::replica::Freshness::Linearizable, call.context.deadline).await?)
 }
 
 /// Where a thing of an account is.

@@ -71,6 +71,37 @@ async fn an_answer_stands_even_when_its_thing_has_changed_or_gone() {
 }
 
 #[tokio::test]
+async fn names_mean_in_a_retry_what_they_meant_at_first() {
+    let world = World::new();
+    let account = world.account().await;
+    account.user(&world, "ann", &[]).await;
+    account.service(&world, "robot", &[]).await;
+    let rename =
+        |node| account.ask(&world, node, "PATCH", "/users/ann").key("r").json(&json!({"name": "anna"}));
+    let first = rename(0).await.is(200);
+    let retries = |method: &'static str, path: &'static str, key: &'static str, body: Value| {
+        let (account, world) = (&account, &world);
+        async move {
+            for node in 0..3 {
+                let ask = account.ask(world, node, method, path).key(key);
+                let reply = if body.is_null() { ask.await } else { ask.json(&body).await };
+                assert_eq!(reply.status, if method == "POST" { 200 } else { 204 }, "{path}: {}", reply.json);
+            }
+        }
+    };
+    // Another who is called so by now is not meant, either.
+    account.user(&world, "ann", &[]).await;
+    for node in 0..3 {
+        assert_eq!(rename(node).await.is(200).json, first.json);
+    }
+    retries("DELETE", "/users/anna", "d", Value::Null).await;
+    retries("DELETE", "/service-accounts/robot", "d", Value::Null).await;
+    let body = json!({"actions": [{"action": "delete_user", "user": "ann"}]});
+    retries("POST", "/transactions", "t", body).await;
+    account.ask(&world, 0, "DELETE", "/users/nobody").key("n").await.is(404);
+}
+
+#[tokio::test]
 async fn one_key_is_one_request_and_another_under_it_is_refused() {
     let world = World::new();
     let account = world.account().await;
