@@ -14,6 +14,7 @@ mod cli;
 mod client;
 mod config;
 mod documented;
+mod escalation;
 mod failover;
 mod folders;
 mod framing;
