@@ -79,7 +79,7 @@ impl DiskLog {
             Worker { log, waiting: Vec::new(), is_syncing: false, failed: None, commands: commands.clone() };
         thread::Builder::new()
             .name("raft-log".to_owned())
-            .spawn(move || worker.run(&queue))
+            .spawn(move || worker.run(queue))
             .map_err(failed)?;
         Ok(Self { commands })
     }
@@ -184,17 +184,21 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, queue: &Receiver<Command>) {
+    fn run(mut self, queue: Receiver<Command>) {
         while let Ok(first) = queue.recv() {
             for command in std::iter::once(first).chain(queue.try_iter().take(MOST_COMMANDS)) {
                 match command {
                     Command::Close(reply) => {
-                        let outcome = self.close(queue);
+                        let outcome = self.close(&queue);
+                        // The queue goes before the answer: what is sent after it is refused by the sender,
+                        // instead of lying in a queue that nobody reads.
+                        queue.try_iter().for_each(Command::refuse);
+                        drop(queue);
                         drop(reply.send(outcome));
                         return;
                     }
                     Command::Abandon => {
-                        drop(self.close(queue));
+                        drop(self.close(&queue));
                         return;
                     }
                     command @ (Command::Append(..)
