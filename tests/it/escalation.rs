@@ -41,11 +41,15 @@ async fn whoever_manages_all_gives_only_what_they_hold_and_never_touches_the_roo
         ("POST", format!("/users/{root}/disable"), Value::Null),
         ("DELETE", format!("/users/{root}"), Value::Null),
         ("DELETE", format!("/users/{root}/sessions"), Value::Null),
-        ("POST", "/transactions".into(), json!({"actions": [
-            {"action": "create_role", "name": "new"},
-            {"action": "assign_role", "principal": "users/me", "role": "new"},
-            {"action": "update_role", "role": "new", "changes": {"add_permissions": ["money:read"]}},
-        ]})),
+        (
+            "POST",
+            "/transactions".into(),
+            json!({"actions": [
+                {"action": "create_role", "name": "new"},
+                {"action": "assign_role", "principal": "users/me", "role": "new"},
+                {"action": "update_role", "role": "new", "changes": {"add_permissions": ["money:read"]}},
+            ]}),
+        ),
     ];
     let before = world.digest(&account.id).await;
     for (node, (method, path, body)) in table.iter().enumerate() {
