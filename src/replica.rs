@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use conclave_cluster::state::{AsOfError, Row, Transaction, View};
+use conclave_cluster::state::{AsOfError, Key, Row, Transaction, View};
 use conclave_cluster::{Cluster, LogTime, Machine, Unavailable, Verdict};
 use tokio::time::Instant;
 
@@ -125,6 +125,17 @@ fn raw(row: Row) -> RawRow {
     RawRow { revision: row.revision, value: row.value }
 }
 
+fn visit_each(
+    rows: impl Iterator<Item = (Key, Row)>,
+    visit: &mut dyn FnMut(&[u8], RawRow) -> ControlFlow<()>,
+) {
+    for (key, row) in rows {
+        if visit(&key, raw(row)).is_break() {
+            break;
+        }
+    }
+}
+
 impl Read for View {
     fn get(&self, key: &[u8]) -> Option<RawRow> {
         self.get(key).map(raw)
@@ -136,11 +147,7 @@ impl Read for View {
         after: Option<&[u8]>,
         visit: &mut dyn FnMut(&[u8], RawRow) -> ControlFlow<()>,
     ) {
-        for (key, row) in Self::scan(self, prefix, after) {
-            if visit(&key, raw(row)).is_break() {
-                break;
-            }
-        }
+        visit_each(Self::scan(self, prefix, after), visit);
     }
 }
 
@@ -155,11 +162,7 @@ impl Read for Transaction<'_> {
         after: Option<&[u8]>,
         visit: &mut dyn FnMut(&[u8], RawRow) -> ControlFlow<()>,
     ) {
-        for (key, row) in Self::scan(self, prefix, after) {
-            if visit(&key, raw(row)).is_break() {
-                break;
-            }
-        }
+        visit_each(Self::scan(self, prefix, after), visit);
     }
 }
 

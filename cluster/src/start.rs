@@ -25,7 +25,7 @@ use crate::network::server::TlsTransport;
 use crate::network::tls::Tls;
 use crate::node::{Node, NodeService, Parts};
 use crate::raft::Member;
-use crate::state::{Disk, Folder, Recovery, Store};
+use crate::state::{Disk, Folder, LogPosition, Recovery, Store};
 
 impl Cluster {
     /// Starts the node that `config.data` belongs to.
@@ -50,8 +50,8 @@ impl Cluster {
         let identity = folder.identity();
         let log: Arc<dyn LogDevice> = Arc::new(log);
         let held = log.state().await.map_err(|error| StartError::Raft(error.to_string()))?;
-        let is_empty = store.view().applied().is_none();
-        let is_new = is_new(&folder, &held, &recovery, is_empty)?;
+        let applied = store.view().applied();
+        let is_new = is_new(&folder, &held, &recovery, applied)?;
 
         let tls = Tls::new(identity, folder.certificate()).map_err(StartError::Tls)?;
         let listening = |source| StartError::Listen { address: config.listen, source };
@@ -155,19 +155,20 @@ fn is_new(
     folder: &DataFolder,
     held: &LogState,
     recovery: &Recovery,
-    is_empty: bool,
+    applied: Option<LogPosition>,
 ) -> Result<bool, StartError> {
     tracing::info!(?recovery, ?held, "opened log and state");
     let has_log = held.vote.is_some() || held.last.is_some();
     let is_lost = match recovery {
         // All of the log is there: it makes the state again.
         Recovery::Lost { .. } => !has_log || held.purged.is_some(),
+        // Rot can take the state back to before the log begins: entries in between are nowhere here.
         Recovery::Empty | Recovery::Clean | Recovery::RebuiltFromSnapshot { .. } if has_log => {
-            is_empty && held.purged.is_some()
+            held.purged.map(|purged| purged.index) > applied.map(|applied| applied.index)
         }
         // An earlier start may have ended before anything happened.
         Recovery::Empty | Recovery::Clean | Recovery::RebuiltFromSnapshot { .. } => {
-            folder.was_started() || !is_empty
+            folder.was_started() || applied.is_some()
         }
     };
     if is_lost { Err(StartError::Lost { node: folder.identity().node }) } else { Ok(!has_log) }

@@ -10,7 +10,7 @@ use crate::api::call::bad_id;
 use crate::api::reply::{self, Page, PageQuery};
 use crate::api::signed::order;
 use crate::app::permit::{ReadRoles, ReadUsers};
-use crate::domain::{Action, Principal, Reply, membership, role};
+use crate::domain::{Action, Principal, Reply, RoleName, membership, role};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -174,13 +174,8 @@ async fn assign(
     principal: &str,
     role: &str,
 ) -> Answer {
-    let role = role_name(role)?;
-    let (caller, request) = api.writer(call, account).await?;
-    let principal = find_for_writing(api, call, &caller, principals, principal).await?;
-    let order = order(call, &caller, &request, None, Action::AssignRole { principal, role })?;
-    let done = api.app.execute(&order, &request).await?;
-    let changed = done.reply != Reply::Changed(false);
-    Ok(reply::at(done.revision, StatusCode::OK, &Changed { changed }))
+    let about = [account, principals, principal, role];
+    change(api, call, about, |principal, role| Action::AssignRole { principal, role }).await
 }
 
 async fn unassign(
@@ -191,10 +186,20 @@ async fn unassign(
     principal: &str,
     role: &str,
 ) -> Answer {
+    let about = [account, principals, principal, role];
+    change(api, call, about, |principal, role| Action::UnassignRole { principal, role }).await
+}
+
+async fn change(
+    api: &Api,
+    call: &Call,
+    [account, principals, principal, role]: [&str; 4],
+    action: fn(Principal, RoleName) -> Action,
+) -> Answer {
     let role = role_name(role)?;
     let (caller, request) = api.writer(call, account).await?;
     let principal = find_for_writing(api, call, &caller, principals, principal).await?;
-    let order = order(call, &caller, &request, None, Action::UnassignRole { principal, role })?;
+    let order = order(call, &caller, &request, None, action(principal, role))?;
     let done = api.app.execute(&order, &request).await?;
     let changed = done.reply != Reply::Changed(false);
     Ok(reply::at(done.revision, StatusCode::OK, &Changed { changed }))
