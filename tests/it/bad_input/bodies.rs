@@ -122,6 +122,25 @@ async fn texts_that_are_too_long_are_refused_and_never_cut() {
 }
 
 #[tokio::test]
+async fn a_parameter_that_is_given_twice_is_refused_by_every_route() {
+    let world = World::new();
+    let account = world.account().await;
+    let things = Things::make(&world, &account).await;
+    let before = world.digest(&account.id).await;
+    for (index, route) in Api::routes().iter().enumerate() {
+        let mut sample = things.sample(route);
+        let base = sample.path.split('?').next().unwrap().to_owned();
+        for query in ["permission=a&permission=b", "x=1&x=1", "limit=1&%6cimit=1", "x=%zz"] {
+            sample.path = format!("{base}?{query}");
+            let reply = sample.ask(&world, index).by(&account.token).await;
+            is_refused(&format!("{} {query}", sample.name), &reply);
+            assert_eq!(reply.status, 400, "{} {query}", sample.name);
+        }
+    }
+    assert_eq!(world.digest(&account.id).await, before, "a refused request left something behind");
+}
+
+#[tokio::test]
 async fn other_methods_are_told_which_there_are() {
     let world = World::new();
     let account = world.account().await;

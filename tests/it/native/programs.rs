@@ -57,6 +57,8 @@ async fn keys_are_shown_once_live_thirty_days_and_end_one_by_one() {
     let second = account.send(&world, 1, "POST", "/service-accounts/robot/keys", body).await.is(201);
     // Without a body, and for longer than is allowed: as long as is allowed.
     let third = account.ask(&world, 2, "POST", "/service-accounts/robot/keys").await.is(201);
+    let typed = account.ask(&world, 2, "POST", "/service-accounts/robot/enable");
+    typed.header("content-type", "application/json").await.is(200);
     let body = json!({"expires_in": u64::MAX});
     account.send(&world, 2, "POST", "/service-accounts/robot/keys", body).await.is(201);
     let body = json!({"expires_in": 0});
