@@ -33,10 +33,11 @@ use crate::auth::mint::{Mint, MintKey};
 use crate::auth::seal::Sealer;
 use crate::auth::signer::SigningKey;
 use crate::auth::verifier::Verifier;
-use crate::domain::{Command, Lifetime, Reply, Timestamp};
+use crate::domain::{Actor, Command, Lifetime, Rejection, Reply, Timestamp, session};
 use crate::replica::{self, Freshness};
 use crate::secret::Secret;
 use crate::tenants::Orders;
+use crate::tenants::orders::Decided;
 
 pub use caller::Caller;
 pub use failure::Failure;
@@ -137,9 +138,33 @@ impl App {
         let proposed = request.proposed();
         let decided =
             self.orders.execute(command, proposed.id, proposed.fingerprint, request.deadline).await?;
+        if decided.replayed {
+            self.must_still_be(command, &decided, request).await?;
+        }
         let now = self.cluster.wait_revision(decided.revision, request.deadline).await?;
         let view = now.as_of(decided.revision).unwrap_or(now);
         Ok(Done { revision: decided.revision, at: decided.at, reply: decided.reply, view })
+    }
+
+    /// A retry gets the first answer without being decided again, so the session is looked at here: the answer
+    /// may hold a secret, and the caller's token may have been revoked since. Not if it was by this very
+    /// command: a node that asks twice, because the leader changed, must hear that it is done.
+    async fn must_still_be(
+        &self,
+        command: &Command,
+        first: &Decided,
+        request: &Request,
+    ) -> Result<(), Failure> {
+        let Actor::SignedIn { session, .. } = &command.by else { return Ok(()) };
+        let view = self.view(Freshness::Linearizable, request.deadline).await?;
+        let Err(ended) = session::live(&view, command.account, *session, self.now(&view)) else {
+            return Ok(());
+        };
+        let then = view.as_of(first.revision)?;
+        match session::live(&then, command.account, *session, first.at) {
+            Err(Rejection::Unauthenticated) => Ok(()),
+            Ok(_) | Err(_) => Err(ended.into()),
+        }
     }
 
     /// The rows that a request found when it came first, where this is a retry: what it names means what it
