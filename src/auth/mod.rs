@@ -19,6 +19,7 @@ pub mod keys;
 pub mod mint;
 pub mod password;
 pub mod phc;
+pub mod refresh;
 pub mod seal;
 pub mod signer;
 pub mod token;
