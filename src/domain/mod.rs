@@ -20,6 +20,7 @@ mod golden;
 mod id;
 pub mod key;
 pub mod membership;
+pub mod policy;
 pub mod principal;
 #[cfg(test)]
 mod properties;
