@@ -61,6 +61,7 @@ fn lines() -> String {
     variants_of("KeyState", &sample::key_states(), &mut text);
     variants_of("Owner", &sample::owners(), &mut text);
     variants_of("Registration", &sample::registrations(), &mut text);
+    variants_of("PasswordRule", &sample::password_rules(), &mut text);
     variants_of("Family", &sample::families(), &mut text);
     variants_of("Trail", &sample::trails(), &mut text);
     variants_of("Why", &sample::reasons(), &mut text);

@@ -22,6 +22,7 @@ mod id;
 pub mod key;
 pub mod lockout;
 pub mod membership;
+pub mod policy;
 pub mod principal;
 #[cfg(test)]
 mod properties;

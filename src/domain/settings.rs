@@ -3,17 +3,29 @@
 use serde::{Deserialize, Serialize};
 
 use super::lockout::Lockout;
+use super::policy::PasswordPolicy;
 use super::rows::tables;
 use super::{AccountId, Context, Lifetime, Read, Rejection, Reply, RoleName, Stored};
 
 /// The settings of an account. One that never changed them has the defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
+    pub passwords: PasswordRule,
     pub lockout: Lockout,
     /// Whether only subjects with a live key of their own become members (seed 003, contract part 3.4).
     pub strict_users: bool,
     pub registration: Registration,
     pub retention: Retention,
+}
+
+/// Which passwords are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PasswordRule {
+    /// Those that the policy of the surface takes by which they come: each seed has its own (contract part 6).
+    #[default]
+    OfSurface,
+    /// Those that the account's own policy takes, whichever way they come.
+    Own(PasswordPolicy),
 }
 
 /// Whether people let themselves in.
@@ -52,6 +64,7 @@ impl Default for Retention {
 /// What to change; `None` leaves a setting as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettingsChanges {
+    pub passwords: Option<PasswordRule>,
     pub lockout: Option<Lockout>,
     pub strict_users: Option<bool>,
     pub registration: Option<Registration>,
@@ -77,6 +90,7 @@ pub fn of(rows: &dyn Read, account: AccountId) -> Result<Settings, Rejection> {
 pub(super) fn change(context: &mut Context<'_>, changes: &SettingsChanges) -> Result<Reply, Rejection> {
     let before = of(context.rows, context.account)?;
     let after = Settings {
+        passwords: changes.passwords.unwrap_or(before.passwords),
         lockout: changes.lockout.unwrap_or(before.lockout),
         strict_users: changes.strict_users.unwrap_or(before.strict_users),
         registration: changes.registration.clone().unwrap_or_else(|| before.registration.clone()),
@@ -92,6 +106,9 @@ pub(super) fn change(context: &mut Context<'_>, changes: &SettingsChanges) -> Re
 
 impl Settings {
     fn check(&self) -> Result<(), Rejection> {
+        if let PasswordRule::Own(policy) = self.passwords {
+            policy.validated()?;
+        }
         self.lockout.check()?;
         if self.retention.acts < Retention::MIN_ACTS {
             return Err(Rejection::invalid("retention", "what was done is kept for a day at least"));

@@ -8,10 +8,11 @@ use super::super::cluster::ClusterSecrets;
 use super::super::holder::Recovery;
 use super::super::key::{KeyAlgorithm, KeyState, NewSigningKey};
 use super::super::lockout::{Lockout, RefusedSignIn, Why};
+use super::super::policy::PasswordPolicy;
 use super::super::role::{NewRole, RoleChanges};
 use super::super::service::{Client, NewApiKey, NewServiceAccount};
 use super::super::session::{Family, Grant, Method, NewRefresh, NewSession, Proof, Refresh, Rotation};
-use super::super::settings::{Registration, Retention, SettingsChanges};
+use super::super::settings::{PasswordRule, Registration, Retention, SettingsChanges};
 use super::super::subject_key::NewSubjectKey;
 use super::super::user::{NewUser, UserChanges, UserStatus};
 use super::super::{
@@ -187,6 +188,7 @@ fn later_actions() -> Vec<Action> {
         Action::SetRecovery { secret: secret() },
         Action::Recover(Recovery { presented: secret(), key: next, next: secret() }),
         Action::ChangeSettings(SettingsChanges {
+            passwords: Some(PasswordRule::Own(PasswordPolicy::KEYSTONE)),
             lockout: Some(Lockout::default()),
             strict_users: Some(true),
             registration: Some(Registration::Open { roles: vec![role()] }),
@@ -368,6 +370,10 @@ pub(super) fn owners() -> Vec<Owner> {
 
 pub(super) fn registrations() -> Vec<Registration> {
     vec![Registration::Closed, Registration::Open { roles: vec![role()] }]
+}
+
+pub(super) fn password_rules() -> Vec<PasswordRule> {
+    vec![PasswordRule::OfSurface, PasswordRule::Own(PasswordPolicy::MODERN)]
 }
 
 pub(super) fn families() -> Vec<Family> {

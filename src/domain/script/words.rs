@@ -213,7 +213,14 @@ impl<'l> Words<'l> {
                     checks: checks.parse().unwrap(),
                 });
                 let strict_users = self.option("strict").map(|strict| strict == "yes");
-                Action::ChangeSettings(SettingsChanges { lockout, strict_users, registration, retention })
+                let passwords = None;
+                Action::ChangeSettings(SettingsChanges {
+                    passwords,
+                    lockout,
+                    strict_users,
+                    registration,
+                    retention,
+                })
             }
             "unlock" => Action::Unlock { user: labels.user(self.at(1)) },
             "observe" => Action::Observe(vec![Observation {
