@@ -13,6 +13,7 @@ pub mod caller;
 pub mod counts;
 pub mod failure;
 pub mod first;
+pub mod holders;
 pub mod idempotency;
 mod keys;
 pub mod permit;
@@ -35,7 +36,7 @@ use crate::auth::mint::{Mint, MintKey};
 use crate::auth::seal::Sealer;
 use crate::auth::signer::SigningKey;
 use crate::auth::verifier::Verifier;
-use crate::domain::{Actor, Command, Lifetime, Rejection, Reply, Timestamp, session};
+use crate::domain::{Actor, Command, Lifetime, Rejection, Reply, Timestamp, authority};
 use crate::replica::{self, Freshness};
 use crate::secret::Secret;
 use crate::tenants::Orders;
@@ -57,6 +58,8 @@ pub struct Settings {
     /// When set, tokens are signed with HS256 under this secret (at least 32 bytes) instead of the
     /// account's own key.
     pub jwt_secret: Option<Secret<String>>,
+    /// Whether a client key that owns no account opens one by its first write.
+    pub key_accounts: bool,
 }
 
 /// Everything a step needs. Built once by the node, shared by all requests.
@@ -150,8 +153,8 @@ impl App {
         Ok(Done { revision: decided.revision, at: decided.at, reply: decided.reply, view })
     }
 
-    /// A retry gets the first answer without being decided again, so the session is looked at here: the answer
-    /// may hold a secret, and the caller's token may have been revoked since. Not if it was by this very
+    /// A retry gets the first answer without being decided again, so the caller is looked at here: the answer may
+    /// hold a secret, and its token may have been revoked or its key replaced since. Not if it was by this very
     /// command: a node that asks twice, because the leader changed, must hear that it is done.
     async fn must_still_be(
         &self,
@@ -159,13 +162,16 @@ impl App {
         first: &Decided,
         request: &Request,
     ) -> Result<(), Failure> {
-        let Actor::SignedIn { session, .. } = &command.by else { return Ok(()) };
+        match command.by {
+            Actor::SignedIn { .. } | Actor::KeyHolder(_) => {}
+            Actor::Anonymous | Actor::System => return Ok(()),
+        }
         let view = self.view(Freshness::Linearizable, request.deadline).await?;
-        let Err(ended) = session::live(&view, command.account, *session, self.now(&view)) else {
+        let Err(ended) = authority::caller(&view, command.account, &command.by, self.now(&view)) else {
             return Ok(());
         };
         let then = view.as_of(first.revision)?;
-        match session::live(&then, command.account, *session, first.at) {
+        match authority::caller(&then, command.account, &command.by, first.at) {
             Err(Rejection::Unauthenticated) => Ok(()),
             Ok(_) | Err(_) => Err(ended.into()),
         }
