@@ -34,7 +34,7 @@ impl App {
         }
         let request = Request::once(Instant::now() + patience, Origin::default());
         let sealed = self.stored_mint_key(&request).await.map_err(NotOpened::NotYet)?;
-        let opened = self.sealer.open(&MINT_KEY, sealed.as_bytes()).map_err(NotOpened::WrongKey)?;
+        let opened = self.keyring.sealer().open(&MINT_KEY, sealed.as_bytes()).map_err(NotOpened::WrongKey)?;
         let key: [u8; 32] =
             opened.expose().as_slice().try_into().map_err(|_| NotOpened::WrongKey(SealError::Damaged))?;
         // A second call has opened the same.
@@ -48,8 +48,8 @@ impl App {
             return Ok(stored.value.mint_key);
         }
         let key = MintKey::random()?;
-        let sealed =
-            self.sealer.seal(&MINT_KEY, key.expose()).map_err(|_| Failure::Internal("no randomness"))?;
+        let sealed = self.keyring.sealer().seal(&MINT_KEY, key.expose());
+        let sealed = sealed.map_err(|_| Failure::Internal("no randomness"))?;
         let action = Action::InstallSecrets(ClusterSecrets { mint_key: Sealed::new(sealed) });
         let command = Command {
             account: AccountId::CLUSTER,

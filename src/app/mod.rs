@@ -13,6 +13,7 @@ pub mod caller;
 pub mod counts;
 pub mod failure;
 pub mod idempotency;
+pub mod keyring;
 mod keys;
 pub mod permit;
 pub mod refresh;
@@ -30,7 +31,6 @@ use tokio::time::Instant;
 use crate::auth::hasher::Hasher;
 use crate::auth::keys::{KeyAlgorithm, VerifyingKey};
 use crate::auth::mint::{Mint, MintKey};
-use crate::auth::seal::Sealer;
 use crate::auth::signer::SigningKey;
 use crate::auth::verifier::Verifier;
 use crate::domain::{Actor, Command, Lifetime, Rejection, Reply, Timestamp, session};
@@ -42,6 +42,7 @@ use crate::tenants::orders::Decided;
 pub use caller::Caller;
 pub use failure::Failure;
 pub use idempotency::Request;
+pub use keyring::KeyRing;
 pub use permit::Permit;
 
 /// The settings that the steps below need.
@@ -63,7 +64,7 @@ pub struct App {
     pub hasher: Hasher,
     orders: Orders,
     verifier: Verifier,
-    sealer: Sealer,
+    keyring: Arc<KeyRing>,
     settings: Settings,
     clock: Arc<dyn Clock>,
     keys: keys::KeyCache,
@@ -98,7 +99,7 @@ impl App {
         cluster: Cluster,
         orders: Orders,
         hasher: Hasher,
-        sealer: Sealer,
+        keyring: Arc<KeyRing>,
         settings: Settings,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, crate::auth::keys::KeyError> {
@@ -111,7 +112,7 @@ impl App {
             hasher,
             orders,
             verifier: Verifier::new(REMEMBERED_TOKENS),
-            sealer,
+            keyring,
             settings,
             clock,
             keys: keys::KeyCache::default(),
@@ -184,7 +185,7 @@ impl App {
     /// Whether a token is that of an operator of this machine.
     #[must_use]
     pub fn is_operator(&self, token: &str) -> bool {
-        self.sealer.is_operator(token)
+        self.keyring.sealer().is_operator(token)
     }
 
     /// Draws ids for the things that a request makes.

@@ -1,5 +1,6 @@
-//! The key-encryption key and its file.
+//! The key-encryption key, and where a node has it from: a file, or a setting.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -11,11 +12,77 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
 use super::seal::Sealer;
+use crate::config::Config;
 use crate::secret::Secret;
 
 /// A key that seals other secrets: 32 random bytes.
 #[derive(Clone, Debug)]
 pub struct Kek(Secret<[u8; 32]>);
+
+/// Names a key and tells nothing of it. Two keys share one with a chance of 2^-64.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyId(pub(super) [u8; Self::BYTES]);
+
+impl KeyId {
+    pub(super) const BYTES: usize = 8;
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Where a node has its keys from.
+#[derive(Clone, Debug)]
+pub enum KeySource {
+    /// A file, which is read again when the node is told to.
+    File(PathBuf),
+    /// The setting `encryption_key`, which takes a restart to change.
+    Setting(Secret<String>),
+}
+
+impl KeySource {
+    /// The source that the settings name.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        match &config.encryption_key {
+            Some(keys) => Self::Setting(keys.clone()),
+            None => Self::File(config.key_file.clone()),
+        }
+    }
+
+    /// Reads the keys that are there.
+    ///
+    /// # Errors
+    /// As [`Kek::read_file`].
+    pub fn read(&self) -> Result<Sealer, KekError> {
+        match self {
+            Self::File(path) => Kek::read_file(path),
+            Self::Setting(keys) => parse_setting(keys),
+        }
+    }
+
+    /// The file, where it is one that is missing.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    pub fn missing(&self) -> Result<Option<&Path>, KekError> {
+        match self {
+            Self::Setting(_) => Ok(None),
+            Self::File(path) => match path.try_exists() {
+                Ok(exists) => Ok((!exists).then_some(path)),
+                Err(source) => Err(KekError::Io { path: path.clone(), source }),
+            },
+        }
+    }
+}
 
 /// What is wrong with a key file. Names the file and the remedy, never its content.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +95,17 @@ pub enum KekError {
         /// What the system said.
         source: io::Error,
     },
+    /// It is missing, and must not be made.
+    #[error("key file {path} is missing, and {reason}")]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// Why no new one is made, and what to do.
+        reason: &'static str,
+    },
+    /// The setting does not hold keys.
+    #[error("encryption_key: expected 1 to {max} keys, 32 bytes in base64 each, with commas between", max = Kek::MAX_KEYS)]
+    Setting,
     /// Others than its owner have rights on it.
     #[error("key file {path} has mode {mode:03o}: others may use it; run `chmod 600 {path}`")]
     Exposed {
@@ -93,9 +171,11 @@ impl Kek {
         Self::read_file(path)
     }
 
-    /// One byte that tells keys apart, most of the time.
-    pub(super) fn id(&self) -> u8 {
-        self.mac(b"conclave key id 1").as_ref().first().copied().unwrap_or_default()
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        let mac = self.mac(b"conclave key id 2");
+        KeyId(mac.as_ref().first_chunk().copied().unwrap_or_default())
     }
 
     pub(super) fn operator_token(&self) -> Secret<String> {
@@ -105,6 +185,11 @@ impl Kek {
     /// The key for AES; another one than those of the operator's token and the id.
     pub(super) fn sealing_key(&self) -> Secret<[u8; 32]> {
         Secret::new(self.derive(b"conclave sealing key 1"))
+    }
+
+    /// The key for wrapping data keys.
+    pub(super) fn wrapping_key(&self) -> Secret<[u8; 32]> {
+        Secret::new(self.derive(b"conclave wrapping key 1"))
     }
 
     fn derive(&self, label: &[u8]) -> [u8; 32] {
@@ -131,16 +216,27 @@ fn parse(path: &Path, text: &str) -> Result<Sealer, KekError> {
             continue;
         }
         let malformed = || KekError::Malformed { path: path.to_owned(), line: index + 1 };
-        let bytes = Zeroizing::new(STANDARD.decode(line).map_err(|_| malformed())?);
-        let bytes: [u8; 32] = bytes.as_slice().try_into().map_err(|_| malformed())?;
-        keys.push(Kek::from_bytes(Secret::new(bytes)));
+        keys.push(parse_key(line).ok_or_else(malformed)?);
     }
     let count = keys.len();
+    sealer(keys).ok_or_else(|| KekError::Count { path: path.to_owned(), count })
+}
+
+fn parse_setting(keys: &Secret<String>) -> Result<Sealer, KekError> {
+    let keys = keys.expose().split(',').map(|key| parse_key(key.trim()));
+    keys.collect::<Option<Vec<Kek>>>().and_then(sealer).ok_or(KekError::Setting)
+}
+
+fn parse_key(text: &str) -> Option<Kek> {
+    let bytes = Zeroizing::new(STANDARD.decode(text).ok()?);
+    Some(Kek::from_bytes(Secret::new(bytes.as_slice().try_into().ok()?)))
+}
+
+/// Of keys in their order; `None` when they are none or too many.
+fn sealer(keys: Vec<Kek>) -> Option<Sealer> {
+    let is_few = keys.len() <= Kek::MAX_KEYS;
     let mut keys = keys.into_iter();
-    match keys.next() {
-        Some(current) if count <= Kek::MAX_KEYS => Ok(Sealer::new(current, keys.collect())),
-        _ => Err(KekError::Count { path: path.to_owned(), count }),
-    }
+    keys.next().filter(|_| is_few).map(|current| Sealer::new(current, keys.collect()))
 }
 
 /// Writes a fresh key beside the file, syncs it, and gives it the name unless another process was first.
@@ -249,5 +345,19 @@ mod tests {
         let rotated = Kek::read_file(&path).unwrap();
         assert_eq!(rotated.open(&HERE, &sealed).unwrap().expose(), b"secret");
         assert!(rotated.is_outdated(&sealed));
+    }
+
+    #[test]
+    fn a_setting_holds_keys_too_and_is_not_quoted() {
+        let (one, two) = (STANDARD.encode([1; 32]), STANDARD.encode([2; 32]));
+        let read = |text: &str| KeySource::Setting(Secret::new(text.to_owned())).read();
+        let sealed = read(&one).unwrap().seal(&HERE, b"secret").unwrap();
+        let rotated = read(&format!("{two}, {one}")).unwrap();
+        assert_eq!(rotated.open(&HERE, &sealed).unwrap().expose(), b"secret");
+        assert!(rotated.is_outdated(&sealed));
+        for bad in ["", "hunter2", &one[1..], &format!("{one},"), &[&one[..]; 9].join(",")] {
+            let error = read(bad).unwrap_err();
+            assert!(matches!(error, KekError::Setting) && !error.to_string().contains("hunter2"), "{error}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::Failure;
 use super::ask::ask_as_operator;
-use crate::auth::kek::Kek;
+use crate::auth::kek::KeySource;
 use crate::config::Config;
 
 /// What `GET /v1/cluster/members` answers. More members are welcome and shown with `--json`.
@@ -33,7 +33,7 @@ pub(super) async fn print(config: &Config, json: bool) -> Result<(), Failure> {
     if config.tls.is_some() {
         return Err(format!("this node speaks TLS: ask {}{PATH} with curl", config.base_url()).into());
     }
-    let token = Kek::read_file(&config.key_file)?.operator_token();
+    let token = KeySource::of(config).read()?.operator_token();
     let answer = ask_as_operator(node, PATH, &token).await.map_err(|error| {
         format!("no node answers at {node}: {error}; is it running, are these its settings?")
     })?;
