@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::reseal::SealedSecret;
 use super::rows::tables;
 use super::{
     AccountId, Action, Actor, Context, Origin, Principal, Read, Rejection, Reply, Resource, Timestamp,
@@ -150,6 +151,10 @@ fn described(action: &Action, reply: &Reply) -> (&'static str, String) {
         Action::EndSession { session } => ("session.end", format!("session/{session}")),
         Action::EndSessions { principal, .. } => ("session.end-all", principal.to_string()),
         Action::RotateSigningKey { key, .. } => ("signing-key.rotate", format!("signing-key/{}", key.id)),
+        Action::Reseal(new) => match &new.secret {
+            SealedSecret::MintKey => ("cluster.reseal", "mint-key".to_owned()),
+            SealedSecret::SigningKey(id) => ("signing-key.reseal", format!("signing-key/{id}")),
+        },
         Action::Transaction(_) => ("transaction", String::new()),
     }
 }

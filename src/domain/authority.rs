@@ -101,7 +101,9 @@ pub fn may(rows: &dyn Read, account: AccountId, caller: &Caller, action: &Action
     let me = match action {
         // These prove what they need by what they carry.
         Action::CreateAccount(_) | Action::OpenSession(_) | Action::RefreshSession(_) => return Ok(()),
-        Action::InstallSecrets(_) | Action::RehashPassword { .. } => return system(caller),
+        Action::InstallSecrets(_) | Action::RehashPassword { .. } | Action::Reseal(_) => {
+            return system(caller);
+        }
         Action::Transaction(actions) => {
             return actions.iter().try_for_each(|action| may(rows, account, caller, action));
         }
@@ -226,6 +228,7 @@ impl Me<'_> {
             | Action::RefreshSession(_)
             | Action::InstallSecrets(_)
             | Action::RehashPassword { .. }
+            | Action::Reseal(_)
             | Action::Transaction(_) => Err(Rejection::Misplaced("decided elsewhere".to_owned())),
         }
     }

@@ -57,6 +57,7 @@ fn lines() -> String {
     variants_of("UserStatus", &sample::statuses(), &mut text);
     variants_of("AccountState", &sample::account_states(), &mut text);
     variants_of("KeyAlgorithm", &sample::algorithms(), &mut text);
+    variants_of("SealedSecret", &sample::sealed_secrets(), &mut text);
     variants_of("KeyState", &sample::key_states(), &mut text);
     one("Command", &sample::command(), &mut text);
     one("Verdict/Ok", &Ok::<_, Rejection>(sample::replies().remove(0)), &mut text);

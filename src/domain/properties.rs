@@ -87,7 +87,7 @@ fn histories_reach_every_action() {
             }
         }
     }
-    let all = 24 + 5;
+    let all = 25 + 5;
     assert!(done.len() == all, "of {all}, only {done:#?}");
     let codes = [
         "account_id_taken",

@@ -6,6 +6,7 @@ use super::super::account::{Account, AccountState, NewAccount};
 use super::super::audit::{AuditHead, AuditRecord};
 use super::super::cluster::ClusterSecrets;
 use super::super::key::{KeyAlgorithm, KeyState, NewSigningKey, SigningKey};
+use super::super::reseal::{Resealed, SealedSecret};
 use super::super::role::{NewRole, Role, RoleChanges};
 use super::super::service::{ApiKey, NewApiKey, NewServiceAccount, ServiceAccount};
 use super::super::session::{
@@ -156,7 +157,12 @@ pub(super) fn actions() -> Vec<Action> {
         Action::RotateSigningKey { key: new_signing_key(), retire_after: Lifetime(300) },
         Action::Transaction(vec![Action::DeleteUser { user }]),
         Action::SetServiceStatus { service, active: true },
+        Action::Reseal(Resealed { secret: SealedSecret::MintKey, was: sealed(), now: sealed() }),
     ]
+}
+
+pub(super) fn sealed_secrets() -> Vec<SealedSecret> {
+    vec![SealedSecret::MintKey, SealedSecret::SigningKey("kid".to_owned())]
 }
 
 pub(super) fn actors() -> Vec<Actor> {
