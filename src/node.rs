@@ -14,7 +14,7 @@ use crate::api::Api;
 use crate::app::bootstrap::NotOpened;
 use crate::app::{self, App, KeyRing};
 use crate::auth::hasher::{Hasher, HasherConfig};
-use crate::auth::kek::{KekError, KeySource};
+use crate::auth::key_file::{KekError, KeySource};
 use crate::auth::keys::KeyError;
 use crate::auth::phc::{BadHashParams, HashParams};
 use crate::config::Config;

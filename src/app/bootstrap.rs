@@ -21,7 +21,7 @@ pub enum NotOpened {
     WrongKey(SealError),
 }
 
-const MINT_KEY: Place<'_> = Place { account: "", record: "cluster", purpose: "mint key" };
+pub(super) const MINT_KEY: Place<'_> = Place { account: "", record: "cluster", purpose: "mint key" };
 
 impl App {
     /// Opens the cluster's secrets, making them if nobody has. Until then nothing that needs them is served.
@@ -37,6 +37,11 @@ impl App {
         let opened = self.keyring.sealer().open(&MINT_KEY, sealed.as_bytes()).map_err(NotOpened::WrongKey)?;
         let key: [u8; 32] =
             opened.expose().as_slice().try_into().map_err(|_| NotOpened::WrongKey(SealError::Damaged))?;
+        // A node that lacks a key would fail one account and serve the others: better not to serve at all.
+        let view = self.view(Freshness::Linearizable, request.deadline).await.map_err(NotOpened::NotYet)?;
+        if let Some(id) = self.missing_key(view).await.map_err(NotOpened::NotYet)? {
+            return Err(NotOpened::WrongKey(SealError::UnknownKey(id)));
+        }
         // A second call has opened the same.
         let _ = self.mint_key.set(MintKey::new(Secret::new(key)));
         Ok(())

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use conclave_cluster::KeyWrapper;
 use conclave_cluster::seal::{DataKeyBytes, Vault, WrapError};
+use tokio::sync::{Mutex, MutexGuard};
 
-use crate::auth::kek::{Kek, KekError, KeySource};
+use crate::auth::kek::Kek;
+use crate::auth::key_file::{KekError, KeySource};
 use crate::auth::seal::{SealError, Sealer, key_of};
 
 /// The keys at hand, and where they are read from. Wraps the data keys of the disk.
@@ -16,6 +18,7 @@ use crate::auth::seal::{SealError, Sealer, key_of};
 pub struct KeyRing {
     source: KeySource,
     sealer: ArcSwap<Sealer>,
+    reading: Mutex<()>,
 }
 
 impl KeyRing {
@@ -40,13 +43,19 @@ impl KeyRing {
             Kek::read_or_create_file(path)?;
         }
         let sealer = ArcSwap::from_pointee(source.read()?);
-        Ok(Self { source, sealer })
+        Ok(Self { source, sealer, reading: Mutex::new(()) })
     }
 
     /// The keys as they are now.
     #[must_use]
     pub fn sealer(&self) -> Arc<Sealer> {
         self.sealer.load_full()
+    }
+
+    /// To be held from reading the keys again to using them, or an older reading could replace a newer one. `None`
+    /// while somebody else does.
+    pub fn try_begin(&self) -> Option<MutexGuard<'_, ()>> {
+        self.reading.try_lock().ok()
     }
 
     /// Reads the keys again, and does not use them yet.

@@ -101,6 +101,6 @@ impl AccountKeys {
     }
 }
 
-fn place<'p>(account: &'p AccountId, key: &'p str) -> Place<'p> {
+pub(super) fn place<'p>(account: &'p AccountId, key: &'p str) -> Place<'p> {
     Place { account: account.as_str(), record: key, purpose: "signing key" }
 }

@@ -17,6 +17,7 @@ pub mod keyring;
 mod keys;
 pub mod permit;
 pub mod refresh;
+pub mod rotation;
 pub mod sign_in;
 pub mod tokens;
 pub mod users;

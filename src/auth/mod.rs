@@ -15,6 +15,7 @@ mod cache;
 pub mod claims;
 pub mod hasher;
 pub mod kek;
+pub mod key_file;
 pub mod keys;
 pub mod mint;
 pub mod password;

@@ -149,6 +149,11 @@ impl Sealer {
         self.current.operator_token()
     }
 
+    /// The same of each key at hand: another process may know other keys.
+    pub fn operator_tokens(&self) -> impl Iterator<Item = Secret<String>> {
+        self.keys().map(Kek::operator_token)
+    }
+
     /// Whether a token was made from one of the keys at hand.
     #[must_use]
     pub fn is_operator(&self, token: &str) -> bool {
@@ -157,7 +162,7 @@ impl Sealer {
         self.keys().any(|key| same(key).is_ok())
     }
 
-    fn keys(&self) -> impl Iterator<Item = &Kek> {
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Kek> {
         std::iter::once(&self.current).chain(&self.retired)
     }
 }
