@@ -2,7 +2,7 @@
 
 use super::super::account::NewAccount;
 use super::super::key::{KeyAlgorithm, NewSigningKey};
-use super::super::reseal::SealedSecret;
+use super::super::reseal::{Resealed, SealedSecret};
 use super::super::role::NewRole;
 use super::super::rows::tables;
 use super::super::session::{NewRefresh, NewSession, Proof};
@@ -177,9 +177,6 @@ pub(super) fn new_user(n: u8, name: &str, email: Option<Email>, roles: Vec<RoleN
 
 /// Whether an action is about the cluster's own secrets.
 pub(super) fn is_of_cluster(action: &Action) -> bool {
-    match action {
-        Action::InstallSecrets(_) => true,
-        Action::Reseal(new) => new.secret == SealedSecret::MintKey,
-        _ => false,
-    }
+    let reseals = |new: &Resealed| new.secret == SealedSecret::MintKey;
+    matches!(action, Action::InstallSecrets(_)) || matches!(action, Action::Reseal(new) if reseals(new))
 }
