@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use conclave_cluster::StartError;
+use conclave_cluster::seal::Vault;
+use conclave_cluster::{Identity, NodeId, StartError};
 
 use crate::harness::{Nodes, soon};
 use crate::keys::TestKeys;
@@ -38,6 +40,20 @@ async fn a_node_with_the_wrong_key_refuses_and_changes_nothing() {
     let Err(StartError::Key(error)) = started else { panic!("{started:?}") };
     assert!(error.to_string().contains("sealed with key 1"), "{error}");
     assert_eq!(contents(&nodes.folder(3)), before);
+
+    // Nor when only one of its data keys needs a key that is missing, and others should be wrapped again.
+    let owner = nodes.node(1).identity();
+    let owner = Identity { node: NodeId(3), ..owner };
+    let both = Arc::new(TestKeys::new(&[2, 1]));
+    Vault::new(nodes.folder(3).join("state/snapshots"), owner, both).rewrap().unwrap();
+    let before = contents(&nodes.folder(3));
+    nodes.keys = TestKeys::new(&[3, 1]);
+    let started = nodes.start(3).await;
+    let Err(StartError::Key(error)) = started else { panic!("{started:?}") };
+    assert!(error.to_string().contains("sealed with key 2"), "{error}");
+    assert_eq!(contents(&nodes.folder(3)), before);
+
+    right.replace(&[1, 2]);
     nodes.keys = right;
     let back = nodes.start(3).await.unwrap();
     assert_eq!(&*back.read_barrier(soon()).await.unwrap().get(b"canary-119").unwrap().value, b"119");
