@@ -7,7 +7,7 @@ use reqwest::{Certificate, Url};
 
 use super::breaker;
 use super::nodes::Nodes;
-use super::{Client, Error};
+use super::{Client, Error, LONGEST};
 
 /// The settings of a [`Client`], each with a default.
 #[derive(Clone, Debug)]
@@ -39,14 +39,14 @@ impl Builder {
 
     /// How long a call may take with all its tries, unless it says so itself. 15 s by default.
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        self.deadline = deadline.min(LONGEST);
         self
     }
 
     /// How long one node may take. 5.5 s by default, because a node ends every request within 5 s: what
     /// takes longer is no slow node but one that is gone.
     pub fn attempt_timeout(mut self, attempt: Duration) -> Self {
-        self.attempt = attempt;
+        self.attempt = attempt.min(LONGEST);
         self
     }
 
@@ -65,7 +65,7 @@ impl Builder {
     /// After how many failures in a row a node is left alone, and for how long. 5 and 5 s by default.
     /// Answers of 4xx are no failures.
     pub fn breaker(mut self, failures: u32, pause: Duration) -> Self {
-        self.breaker = breaker::Limits { failures: failures.max(1), pause };
+        self.breaker = breaker::Limits { failures: failures.max(1), pause: pause.min(LONGEST) };
         self
     }
 

@@ -18,7 +18,7 @@ use super::failover::Repeat;
 use super::path::Target;
 use super::proof::Proof;
 use super::transport::{CONSISTENCY, IDEMPOTENCY_KEY, Outgoing, Raw};
-use super::{Client, Error, wire};
+use super::{Client, Error, LONGEST, wire};
 
 /// How fresh the answer of a read must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl<T, K> fmt::Debug for Call<T, K> {
 impl<T, K> Call<T, K> {
     /// How long the call may take with all its tries.
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
+        self.deadline = Some(deadline.min(LONGEST));
         self
     }
 

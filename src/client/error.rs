@@ -86,8 +86,8 @@ impl Refusal {
         let detail = detail.or_else(|| raw.status.canonical_reason()).unwrap_or_default().to_owned();
         let code = text(&["code", "reason", "error"]).map_or_else(|| format!("http_{status}"), str::to_owned);
         let request_id = text(&["request_id"]).or_else(|| raw.header("x-request-id")).map(str::to_owned);
-        let seconds = raw.header("retry-after").and_then(|text| text.parse().ok());
-        let retry_after = seconds.map(Duration::from_secs);
+        let seconds = raw.header("retry-after").and_then(|text| text.parse::<u32>().ok());
+        let retry_after = seconds.map(|seconds| Duration::from_secs(seconds.into()));
         Self { status, code, detail, request_id, retry_after, members }
     }
 

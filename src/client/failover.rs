@@ -103,9 +103,9 @@ fn judge(tour: &mut Tour<'_>, node: usize, raw: Raw) -> Result<Raw, Box<Refusal>
     let now = Instant::now();
     if !is_not_now {
         if raw.status.is_server_error() {
-            tour.failed(node, now)
+            tour.failed(node, now);
         } else {
-            tour.succeeded(node)
+            tour.succeeded(node);
         }
         return Ok(raw);
     }

@@ -79,6 +79,10 @@ use failover::{Limits, Repeat};
 use nodes::Nodes;
 use transport::{Outgoing, Raw};
 
+/// Longer than any time that is meant: what is given as longer is this long, so that a time and a sum of times
+/// stay times.
+const LONGEST: Duration = Duration::from_hours(24 * 365 * 10);
+
 /// The connections to a cluster, and what is known of its nodes. Clones share both.
 #[derive(Clone)]
 pub struct Client {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
@@ -31,8 +32,12 @@ struct Inner {
     account: String,
     id: Uuid,
     renewal: Flight<Arc<Held>>,
+    ask: Ask,
     state: Mutex<State>,
 }
+
+/// Asks for the next tokens, under a key: a call to the cluster, or what a test has instead.
+type Ask = Box<dyn Fn(With, String) -> BoxFuture<'static, Result<Tokens, Error>> + Send + Sync>;
 
 struct State {
     held: Arc<Held>,
@@ -56,6 +61,17 @@ enum With {
     Nothing,
     RefreshToken(Secret<String>),
     ApiKey(Secret<String>),
+}
+
+impl With {
+    async fn ask(self, account: Account, key: String) -> Result<Tokens, Error> {
+        let call = match self {
+            Self::Nothing => return Err(Error::Invalid("the session cannot be renewed".to_owned())),
+            Self::RefreshToken(token) => account.tokens().refresh(token),
+            Self::ApiKey(api_key) => account.sign_in_with_key(None, api_key),
+        };
+        Ok(call.idempotency_key(key).await?.value)
+    }
 }
 
 /// How long after a renewal that failed the next one is tried, while the token is still good.
@@ -142,6 +158,14 @@ impl Session {
     }
 
     fn renewed_with(client: &Client, tokens: Tokens, with: With) -> Self {
+        let account = client.account(&*tokens.account);
+        let ask = Box::new(move |with: With, key| -> BoxFuture<'static, _> {
+            Box::pin(with.ask(account.clone(), key))
+        });
+        Self::renewed_by(client, tokens, with, ask)
+    }
+
+    fn renewed_by(client: &Client, tokens: Tokens, with: With, ask: Ask) -> Self {
         let state = State {
             held: Arc::new(Held::new(tokens.received_at, tokens.expires_in, tokens.access_token)),
             with,
@@ -153,6 +177,7 @@ impl Session {
             account: tokens.account,
             id: tokens.session,
             renewal: Flight::default(),
+            ask,
             state: Mutex::new(state),
         }))
     }
@@ -172,21 +197,15 @@ impl Inner {
             }
             (state.with.clone(), state.key.clone())
         };
-        let account = self.client.account(&*self.account);
         let asked_at = Instant::now();
-        let answer = match with {
-            With::Nothing => return Ok(Arc::clone(&self.lock().held)),
-            With::RefreshToken(token) => account.tokens().refresh(token).idempotency_key(key).await,
-            With::ApiKey(api_key) => account.sign_in_with_key(None, api_key).idempotency_key(key).await,
-        };
+        let answer = (self.ask)(with, key).await;
         let mut state = self.lock();
         match answer {
-            Ok(mut answer) => {
-                let tokens = &mut answer.value;
+            Ok(mut tokens) => {
                 if let Some(next) = tokens.refresh_token.take() {
                     state.with = With::RefreshToken(next);
                 }
-                state.held = Arc::new(Held::new(asked_at, tokens.expires_in, tokens.access_token.clone()));
+                state.held = Arc::new(Held::new(asked_at, tokens.expires_in, tokens.access_token));
                 state.key = new_key();
                 state.not_before = None;
                 Ok(Arc::clone(&state.held))
@@ -209,3 +228,7 @@ impl Held {
         Self { access, renew_at: at + life * 4 / 5, expires_at: at + life }
     }
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

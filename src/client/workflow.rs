@@ -27,10 +27,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use croner::Cron;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use super::Error;
 use super::rodmena::AuthClient;
+use super::{Error, LONGEST};
 use crate::clock::{Clock, SystemClock};
 
 /// When to look. Nothing happens until [`Watch::start`].
@@ -89,7 +89,7 @@ impl Watch {
 
     /// Every so often, first after one interval. 300 s is what seed 003 has. Less than a millisecond is one.
     pub fn every(interval: Duration) -> Self {
-        let interval = interval.max(Duration::from_millis(1));
+        let interval = interval.clamp(Duration::from_millis(1), LONGEST);
         Self { when: When::Every(interval), clock: Arc::new(SystemClock) }
     }
 
@@ -108,18 +108,29 @@ impl Watch {
         self,
         client: AuthClient,
         workflow: impl Into<String>,
-        mut callback: impl FnMut(Result<Vec<Row>, Error>) -> F + Send + 'static,
+        callback: impl FnMut(Result<Vec<Row>, Error>) -> F + Send + 'static,
     ) -> Watching
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let workflow = workflow.into();
-        Watching(tokio::spawn(async move {
-            let mut times = Times::new(self.when, self.clock);
-            while times.next().await {
-                callback(look(&client, &workflow).await).await;
-            }
-        }))
+        let workflow: Arc<str> = workflow.into().into();
+        let times = Times::new(self.when, self.clock);
+        let look = move || {
+            let (client, workflow) = (client.clone(), Arc::clone(&workflow));
+            async move { look(&client, &workflow).await }
+        };
+        Watching(tokio::spawn(run(times, look, callback)))
+    }
+}
+
+/// Looks, tells, and only then waits for the next time.
+async fn run<T, L: Future<Output = T>, C: Future<Output = ()>>(
+    mut times: Times,
+    look: impl Fn() -> L,
+    mut callback: impl FnMut(T) -> C,
+) {
+    while times.next().await {
+        callback(look().await).await;
     }
 }
 
@@ -139,18 +150,14 @@ async fn look(client: &AuthClient, workflow: &str) -> Result<Vec<Row>, Error> {
 
 /// The moments of a watch, one after the other.
 enum Times {
-    Every(tokio::time::Interval),
+    Every { interval: Duration, due: Instant },
     Cron { cron: Box<Cron>, clock: Arc<dyn Clock>, last_ms: u64 },
 }
 
 impl Times {
     fn new(when: When, clock: Arc<dyn Clock>) -> Self {
         match when {
-            When::Every(interval) => {
-                let mut ticks = interval_at(Instant::now() + interval, interval);
-                ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-                Self::Every(ticks)
-            }
+            When::Every(interval) => Self::Every { interval, due: Instant::now() + interval },
             When::Cron(cron) => Self::Cron { cron, last_ms: clock.now().0, clock },
         }
     }
@@ -158,8 +165,13 @@ impl Times {
     /// Waits for the next; `false` when there is none any more.
     async fn next(&mut self) -> bool {
         match self {
-            Self::Every(ticks) => {
-                ticks.tick().await;
+            Self::Every { interval, due } => {
+                // Not `tokio::time::interval`: that would look at once for what was missed.
+                let late = Instant::now().saturating_duration_since(*due);
+                let missed = late.as_nanos().div_ceil(interval.as_nanos().max(1));
+                *due += interval.saturating_mul(u32::try_from(missed).unwrap_or(u32::MAX)).min(LONGEST);
+                sleep_until(*due).await;
+                *due += *interval;
                 true
             }
             Self::Cron { cron, clock, last_ms } => {

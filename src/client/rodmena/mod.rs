@@ -253,7 +253,3 @@ fn done(raw: Raw) -> Result<bool, Error> {
 fn has_permission(raw: Raw) -> Result<bool, Error> {
     Ok(data::<HasPermission>(raw)?.has_permission)
 }
-
-#[cfg(test)]
-#[path = "tests.rs"]
-mod tests;

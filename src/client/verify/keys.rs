@@ -17,7 +17,7 @@ use crate::client::native::{Account, Jwk, Jwks};
 use crate::client::path::Target;
 use crate::client::proof::Proof;
 use crate::client::transport::Raw;
-use crate::client::{Call, Error, wire};
+use crate::client::{Call, Error, LONGEST, wire};
 
 /// How the keys sign that are taken.
 pub(super) const ALGORITHM: &str = "EdDSA";
@@ -98,7 +98,9 @@ impl Keys {
 
     /// The same, kept otherwise.
     pub(super) fn kept(self, caching: Caching) -> Self {
-        Self { caching, ..Self::fetched_by(self.fetch) }
+        let [fresh, stale, pause] =
+            [caching.fresh, caching.stale, caching.pause].map(|time| time.min(LONGEST));
+        Self { caching: Caching { fresh, stale, pause }, ..Self::fetched_by(self.fetch) }
     }
 
     /// The key of that name. Waits for the cluster only where there is no answer without.
