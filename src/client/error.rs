@@ -97,7 +97,7 @@ impl Refusal {
         match self.members.get("outcome_unknown").and_then(Value::as_bool) {
             Some(unknown) => unknown,
             None if self.status == 429 => false,
-            None => self.code == "timed_out" || !self.members.get("code").is_some_and(Value::is_string),
+            None => !self.members.get("code").is_some_and(Value::is_string),
         }
     }
 }

@@ -187,7 +187,6 @@ async fn what_may_have_been_done_stays_so_until_there_is_an_answer() {
     for (body, unknown) in [
         (r#"{"code":"busy"}"#, false),
         (r#"{"code":"outcome_unknown","outcome_unknown":true}"#, true),
-        (r#"{"code":"timed_out","outcome":"unknown"}"#, true),
         ("<html>a proxy</html>", true),
     ] {
         let error = rig.ask(SECOND, Repeat::Safe, |_, _| Ok(raw(503, &[], body))).await.unwrap_err();

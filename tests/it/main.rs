@@ -12,6 +12,7 @@
 mod bad_input;
 mod cli;
 mod client;
+mod client_library;
 mod config;
 mod documented;
 mod escalation;
