@@ -85,6 +85,18 @@ async fn a_clock_that_is_set_is_followed_and_no_moment_comes_twice() {
     assert_eq!(looks.len(), 2, "{looks:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_during_a_look_gives_its_moment_once() {
+    let (clock, set_by_ms) = clock();
+    let watch = Watch::cron("*/5 * * * *").unwrap().clock(clock);
+    tokio::spawn(async move {
+        sleep(Duration::from_secs(160)).await;
+        // When the look of 10:05:00 is over it is 10:04:40.
+        *set_by_ms.lock().unwrap() = -60_000;
+    });
+    assert_eq!(looks(watch, 9 * MINUTE, Duration::from_secs(20)).await, [150, 510]);
+}
+
 #[test]
 fn what_is_no_expression_or_never_comes_is_refused() {
     for bad in ["", "* * *", "61 * * * *", "every minute", "0 0 30 2 *"] {

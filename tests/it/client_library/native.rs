@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use conclave::api::Api;
+use conclave::auth::kek::Kek;
 use conclave::client::native::{
-    AccountState, ApiKeyStatus, NewAccount, NewApiKey, NewRole, NewServiceAccount, NewUser, Principal,
-    PrincipalKind, Question, RoleChanges, ServiceStatus, SignInMethod, Step, Transaction, UserChanges,
-    UserStatus,
+    AccountState, ApiKeyStatus, NewAccount, NewApiKey, NewRole, NewServiceAccount, NewUser, NodeRole,
+    Principal, PrincipalKind, Question, RoleChanges, ServiceStatus, SignInMethod, Step, Transaction,
+    UserChanges, UserStatus,
 };
 use conclave::client::{Client, Consistency, Error, Session};
 
@@ -49,6 +50,10 @@ async fn every_operation_has_a_method_that_works() {
     assert_eq!(records.iter().map(|record| record.sequence).collect::<Vec<_>>(), [1, 2, 3]);
     let refused = client.cluster_status("not the operator's".to_owned()).await.unwrap_err();
     assert_eq!(refused.code(), Some("not_operator"));
+    let operator = Kek::read_file(World::key_file()).unwrap().operator_token().expose().clone();
+    let status = client.cluster_status(operator).await.unwrap();
+    assert_eq!((status.node, status.members.len()), (1, 3));
+    assert!(status.role != NodeRole::Unknown && status.members.iter().all(|member| member.is_voter));
     root.sign_out().await.unwrap();
 
     let asked = relay.asked();
