@@ -103,6 +103,9 @@ impl Builder {
         if let Some(pem) = &self.authorities {
             let bad = |_| Error::Invalid("these are no certificates in PEM".to_owned());
             http = http.tls_certs_only(Certificate::from_pem_bundle(pem).map_err(bad)?);
+        } else if bases.iter().all(|base| base.starts_with("http:")) {
+            // Those of the operating system would be read now, and a container without any would be an error.
+            http = http.tls_certs_only([]);
         }
         let http = http.build().map_err(|error| Error::Invalid(error.without_url().to_string()))?;
         let nodes = Arc::new(Nodes::new(bases.len(), self.breaker));

@@ -18,7 +18,7 @@ use super::failover::Repeat;
 use super::path::Target;
 use super::proof::Proof;
 use super::transport::{CONSISTENCY, IDEMPOTENCY_KEY, Outgoing, Raw};
-use super::{Client, Error, LONGEST, wire};
+use super::{Client, Error, LONGEST, Refusal, wire};
 
 /// How fresh the answer of a read must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,12 +128,25 @@ impl<T, K> Call<T, K> {
     async fn send(self) -> Result<T, Error> {
         let until = Instant::now() + self.deadline.unwrap_or(self.client.deadline());
         let invalid = |wrong: &str| Error::Invalid(wrong.to_owned());
-        let mut request = self.request.map_err(invalid)?;
-        if let Some(token) = self.proof.token(until).await? {
-            request = request.bearing(&token).map_err(invalid)?;
+        let request = self.request.map_err(invalid)?;
+        let Some(token) = self.proof.token(until).await? else {
+            return (self.read)(self.client.ask(request, self.repeat, until).await?);
+        };
+        let signed = request.clone().bearing(&token).map_err(invalid)?;
+        let answer = self.client.ask(signed, self.repeat, until).await?;
+        // A token that is refused did nothing, so the same call may be made with another one.
+        if is_token_refused(&answer)
+            && let Some(token) = self.proof.token_after(&token, until).await
+        {
+            let signed = request.bearing(&token).map_err(invalid)?;
+            return (self.read)(self.client.ask(signed, self.repeat, until).await?);
         }
-        (self.read)(self.client.ask(request, self.repeat, until).await?)
+        (self.read)(answer)
     }
+}
+
+fn is_token_refused(raw: &Raw) -> bool {
+    raw.status == reqwest::StatusCode::UNAUTHORIZED && Refusal::read(raw).code == "invalid_token"
 }
 
 impl<T> Call<T, Read> {
@@ -219,7 +232,7 @@ pub(super) fn success(raw: Raw) -> Result<Raw, Error> {
     if raw.status.is_success() {
         return Ok(raw);
     }
-    let refusal = Box::new(super::error::Refusal::read(&raw));
+    let refusal = Box::new(Refusal::read(&raw));
     if raw.status.is_client_error() {
         Err(Error::Refused(refusal))
     } else if raw.status.is_server_error() {

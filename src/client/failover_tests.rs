@@ -11,7 +11,7 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Rig {
     nodes: Nodes,
     start: Instant,
-    asked: Mutex<Vec<(usize, Duration)>>,
+    asked: Mutex<Vec<(usize, Instant)>>,
 }
 
 impl Rig {
@@ -32,7 +32,7 @@ impl Rig {
         ask(&self.nodes, limits, repeat, |node, _| {
             let tries = {
                 let mut asked = self.asked.lock().unwrap();
-                asked.push((node, self.start.elapsed()));
+                asked.push((node, Instant::now()));
                 asked.len()
             };
             let result = act(node, tries);
@@ -47,7 +47,8 @@ impl Rig {
 
     /// The pauses between the tries.
     fn pauses(&self) -> Vec<Duration> {
-        self.asked.lock().unwrap().windows(2).map(|pair| pair[1].1 - pair[0].1).collect()
+        let asked = self.asked.lock().unwrap();
+        asked.windows(2).map(|pair| pair[1].1.duration_since(pair[0].1)).collect()
     }
 }
 
@@ -60,8 +61,8 @@ fn raw(status: u16, headers: &[(&'static str, &str)], body: &str) -> Raw {
     }
 }
 
-fn ok() -> Result<Raw, Lost> {
-    Ok(raw(200, &[], "{}"))
+fn fine() -> Raw {
+    raw(200, &[], "{}")
 }
 
 fn refused_connection() -> Result<Raw, Lost> {
@@ -72,20 +73,21 @@ fn lost_answer() -> Result<Raw, Lost> {
     Err(Lost { reason: "cut off".to_owned(), may_have_acted: true })
 }
 
-fn no_leader(after: &str) -> Result<Raw, Lost> {
+fn no_leader(after: &str) -> Raw {
     let body = r#"{"code":"no_leader","outcome_unknown":false}"#;
-    Ok(raw(503, &[("retry-after", after)], body))
+    raw(503, &[("retry-after", after)], body)
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_next_node_is_asked_after_a_short_pause_and_stays_the_first() {
     let rig = Rig::new(3);
-    let answer = rig.ask(SECOND, Repeat::Safe, |node, _| if node == 1 { ok() } else { lost_answer() }).await;
+    let answer =
+        rig.ask(SECOND, Repeat::Safe, |node, _| if node == 1 { Ok(fine()) } else { lost_answer() }).await;
     assert_eq!(answer.unwrap().status, 200);
     assert_eq!(rig.nodes_asked(), [0, 1]);
     let pause = rig.pauses()[0];
     assert!((FIRST_PAUSE..=FIRST_PAUSE * 2 + Duration::from_millis(1)).contains(&pause), "{pause:?}");
-    rig.ask(SECOND, Repeat::Safe, |_, _| ok()).await.unwrap();
+    rig.ask(SECOND, Repeat::Safe, |_, _| Ok(fine())).await.unwrap();
     assert_eq!(rig.nodes_asked(), [1]);
 }
 
@@ -110,7 +112,7 @@ async fn pauses_grow_and_differ_and_the_deadline_ends_them() {
     let mut jitters: Vec<_> = Vec::new();
     for _ in 0..20 {
         let rig = Rig::new(1);
-        rig.ask(SECOND, Repeat::Safe, |_, tries| if tries == 2 { ok() } else { lost_answer() })
+        rig.ask(SECOND, Repeat::Safe, |_, tries| if tries == 2 { Ok(fine()) } else { lost_answer() })
             .await
             .unwrap();
         jitters.push(rig.pauses()[0]);
@@ -134,7 +136,7 @@ async fn a_fault_is_an_answer_too_but_the_node_is_left() {
     let rig = Rig::new(2);
     let answer = rig.ask(SECOND, Repeat::Safe, |_, _| Ok(raw(500, &[], "{}"))).await.unwrap();
     assert_eq!((answer.status.as_u16(), rig.nodes_asked()), (500, vec![0]));
-    rig.ask(SECOND, Repeat::Safe, |_, _| ok()).await.unwrap();
+    rig.ask(SECOND, Repeat::Safe, |_, _| Ok(fine())).await.unwrap();
     assert_eq!(rig.nodes_asked(), [1]);
 }
 
@@ -142,9 +144,9 @@ async fn a_fault_is_an_answer_too_but_the_node_is_left() {
 async fn a_node_is_not_asked_before_it_says_and_others_are() {
     let rig = Rig::new(2);
     let act = |node, tries| match (node, tries) {
-        (0, 1) => no_leader("3"),
-        (0, _) => ok(),
-        _ => no_leader("2"),
+        (0, 1) => Ok(no_leader("3")),
+        (0, _) => Ok(fine()),
+        _ => Ok(no_leader("2")),
     };
     rig.ask(10 * SECOND, Repeat::Safe, act).await.unwrap();
     assert_eq!(rig.nodes_asked(), [0, 1, 1, 0]);
@@ -159,7 +161,8 @@ async fn too_many_requests_holds_for_all_nodes_and_trips_none() {
     let rig = Rig::new(3);
     let many = || Ok(raw(429, &[("retry-after", "2")], r#"{"code":"rate_limit_exceeded"}"#));
     for _ in 0..3 {
-        let answer = rig.ask(5 * SECOND, Repeat::OnlyIfNotDone, |_, n| if n == 1 { many() } else { ok() });
+        let answer =
+            rig.ask(5 * SECOND, Repeat::OnlyIfNotDone, |_, n| if n == 1 { many() } else { Ok(fine()) });
         assert_eq!(answer.await.unwrap().status, 200);
         assert!(rig.pauses()[0] >= 2 * SECOND, "{:?}", rig.pauses());
     }
@@ -172,7 +175,7 @@ async fn too_many_requests_holds_for_all_nodes_and_trips_none() {
     for _ in 0..4 {
         rig.ask(SECOND, Repeat::Safe, |_, _| many()).await.unwrap_err();
     }
-    rig.ask(SECOND, Repeat::Safe, |_, _| ok()).await.unwrap();
+    rig.ask(SECOND, Repeat::Safe, |_, _| Ok(fine())).await.unwrap();
     assert_eq!(rig.nodes_asked(), [0], "the one that answered last is still the first");
 }
 
@@ -180,7 +183,7 @@ async fn too_many_requests_holds_for_all_nodes_and_trips_none() {
 async fn what_may_have_been_done_stays_so_until_there_is_an_answer() {
     let rig = Rig::new(2);
     let error = rig
-        .ask(SECOND, Repeat::Safe, |_, tries| if tries == 1 { lost_answer() } else { no_leader("0") })
+        .ask(SECOND, Repeat::Safe, |_, tries| if tries == 1 { lost_answer() } else { Ok(no_leader("0")) })
         .await
         .unwrap_err();
     assert!(matches!(error, Error::NotNow { outcome_unknown: true, .. }), "{error:?}");
@@ -200,7 +203,7 @@ async fn what_has_no_name_is_repeated_only_if_nothing_was_done() {
     let rig = Rig::new(3);
     let act = |_, tries| match tries {
         1 => refused_connection(),
-        2 => no_leader("0"),
+        2 => Ok(no_leader("0")),
         _ => lost_answer(),
     };
     let error = rig.ask(10 * SECOND, Repeat::OnlyIfNotDone, act).await.unwrap_err();
@@ -215,10 +218,12 @@ async fn a_node_with_an_open_breaker_gets_one_request_after_the_pause() {
         rig.nodes.tour().failed(0, Instant::now());
     }
     for _ in 0..3 {
-        rig.ask(SECOND, Repeat::Safe, |node, _| if node == 1 { ok() } else { lost_answer() }).await.unwrap();
+        rig.ask(SECOND, Repeat::Safe, |node, _| if node == 1 { Ok(fine()) } else { lost_answer() })
+            .await
+            .unwrap();
         assert_eq!(rig.nodes_asked(), [1]);
     }
-    let act = |_, tries| if tries == 1 { lost_answer() } else { ok() };
+    let act = |_, tries| if tries == 1 { lost_answer() } else { Ok(fine()) };
     rig.ask(SECOND, Repeat::Safe, act).await.unwrap();
     assert_eq!(rig.nodes_asked(), [1, 1], "rather the same node again than the one that is left alone");
     tokio::time::advance(5 * SECOND).await;

@@ -22,4 +22,16 @@ impl Proof {
             Self::Session(session) => session.token(until).await.map(Some),
         }
     }
+
+    /// Another token than one that was refused, where there may be one.
+    pub(super) async fn token_after(
+        &self,
+        refused: &Secret<String>,
+        until: Instant,
+    ) -> Option<Secret<String>> {
+        match self {
+            Self::Nobody | Self::Token(_) => None,
+            Self::Session(session) => session.token_after(refused, until).await,
+        }
+    }
 }

@@ -157,6 +157,30 @@ impl Session {
         Ok(timeout_at(until, renewal).await.map_err(late)??.access.clone())
     }
 
+    /// Another token than this one, which the cluster has refused: expired by its clock, if not by ours, which
+    /// stands still while a machine sleeps; or of a session that somebody has ended, where an API key opens the
+    /// next. `None` where there is no other.
+    pub(super) async fn token_after(
+        &self,
+        refused: &Secret<String>,
+        until: Instant,
+    ) -> Option<Secret<String>> {
+        {
+            let mut state = self.0.lock();
+            if matches!(state.with, With::Nothing) {
+                return None;
+            }
+            // Both are ours, so there is nobody to learn from how long this takes. If they differ, another call
+            // was here before.
+            if state.held.access.expose() == refused.expose() {
+                let now = Instant::now();
+                let access = refused.clone();
+                state.held = Arc::new(Held { access, renew_at: now, expires_at: now });
+            }
+        }
+        self.token(until).await.ok()
+    }
+
     fn renewed_with(client: &Client, tokens: Tokens, with: With) -> Self {
         let account = client.account(&*tokens.account);
         let ask = Box::new(move |with: With, key| -> BoxFuture<'static, _> {

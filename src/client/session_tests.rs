@@ -58,7 +58,7 @@ fn gone() -> Error {
 async fn a_token_is_renewed_in_good_time_while_calls_go_on_with_it() {
     let (session, asked) = session(&[]);
     assert_eq!(token(&session).await.unwrap(), "access-0");
-    advance(LIFE * 4 / 5 - Duration::from_millis(1)).await;
+    advance((LIFE * 4 / 5).checked_sub(Duration::from_millis(1)).unwrap()).await;
     assert_eq!(token(&session).await.unwrap(), "access-0");
     assert!(asked.lock().unwrap().is_empty(), "too early");
     advance(Duration::from_millis(1)).await;
@@ -116,6 +116,18 @@ async fn a_good_token_outlives_failures_which_are_not_asked_for_again_at_once() 
     assert_eq!(token(&session).await.unwrap(), "access-0");
     sleep(2 * TRIP).await;
     assert_eq!(token(&session).await.unwrap(), "access-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_the_cluster_refuses_is_renewed_once_for_all() {
+    let (session, asked) = session(&[]);
+    let refused = session.token(Instant::now()).await.unwrap();
+    let until = Instant::now() + 2 * TRIP;
+    let all = join_all((0..20).map(|_| session.token_after(&refused, until))).await;
+    assert!(all.iter().all(|token| token.as_ref().unwrap().expose() == "access-1"));
+    assert_eq!(asked.lock().unwrap().len(), 1);
+    let late = session.token_after(&refused, until).await.unwrap();
+    assert_eq!((late.expose().as_str(), asked.lock().unwrap().len()), ("access-1", 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -50,7 +50,7 @@ async fn looks(watch: Watch, time: Duration, takes: Duration) -> Vec<u64> {
 
 #[tokio::test(start_paused = true)]
 async fn an_interval_is_kept_and_what_is_missed_is_left_out() {
-    let every = || Watch::every(Duration::from_secs(300));
+    let every = || Watch::every(Duration::from_mins(5));
     assert_eq!(looks(every(), 16 * MINUTE, Duration::ZERO).await, [300, 600, 900]);
     // Look and callback together take 400 s.
     assert_eq!(looks(every(), 31 * MINUTE, Duration::from_secs(200)).await, [300, 900, 1500]);

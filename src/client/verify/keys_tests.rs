@@ -9,7 +9,7 @@ use super::*;
 
 const TRIP: Duration = Duration::from_secs(1);
 const CACHING: Caching =
-    Caching { fresh: Duration::from_mins(5), stale: Duration::from_mins(60), pause: Duration::from_secs(10) };
+    Caching { fresh: Duration::from_mins(5), stale: Duration::from_hours(1), pause: Duration::from_secs(10) };
 
 /// What the cluster would answer now.
 #[derive(Default)]

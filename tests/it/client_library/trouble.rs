@@ -24,15 +24,21 @@ fn through(relays: &[Relay]) -> Client {
         .unwrap()
 }
 
+/// Each relay loses the next answer that it carries.
+fn lose_one(relays: &[Relay]) {
+    for relay in relays {
+        relay.lose_answers(1);
+    }
+}
+
 #[tokio::test]
 async fn a_write_whose_answer_is_lost_is_done_once() {
     let relays = relays().await;
     let client = through(&relays);
     let (_, account) = account_of(&client).await;
-    let lose_one = |relays: &[Relay]| relays.iter().for_each(|relay| relay.lose_answers(1));
     let lost = |relays: &[Relay]| relays.iter().map(Relay::lost).sum::<usize>();
 
-    // Each relay loses one: the first three tries go through and are not told.
+    // The first three tries go through and are not told.
     lose_one(&relays);
     let made = account.users().create(&NewUser::named("ann", PASSWORD)).await.unwrap();
     assert_eq!(lost(&relays), 3, "not tried on every node");
@@ -57,7 +63,7 @@ async fn a_refresh_token_is_not_lost_with_an_answer() {
     let (_, account) = account_of(&client).await;
     account.users().create(&NewUser::named("ann", PASSWORD)).await.unwrap();
     let first = account.sign_in("ann", PASSWORD).await.unwrap().value;
-    relays.iter().for_each(|relay| relay.lose_answers(1));
+    lose_one(&relays);
     let second = account.tokens().refresh(first.refresh_token.clone().unwrap()).await.unwrap().value;
     // It was not taken for a stolen one: the session lives, and its next token is good.
     let third = account.tokens().refresh(second.refresh_token.unwrap()).await.unwrap().value;
@@ -86,14 +92,14 @@ async fn a_node_that_goes_away_is_left_and_taken_back() {
     let client = through(&relays);
     let (_, account) = account_of(&client).await;
     account.roles().create(&NewRole::named("reader").permission("x")).await.unwrap();
-    for stopped in 0..3 {
-        relays[stopped].stop().await;
+    for (stopped, relay) in relays.iter_mut().enumerate() {
+        relay.stop().await;
         for number in 0..5 {
             let name = format!("during-{stopped}-{number}");
             account.roles().create(&NewRole::named(&name)).await.unwrap();
             assert!(account.checks().one(&Question::of_me("x")).await.unwrap().allowed);
         }
-        relays[stopped].start().await;
+        relay.start().await;
     }
     assert_eq!(account.roles().list().limit(4).all().await.unwrap().len(), 1 + 3 * 5, "each one once");
 
