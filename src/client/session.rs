@@ -24,6 +24,9 @@ use crate::secret::Secret;
 /// A renewal runs to its end even when whoever needed it has gone away, and is repeated under the same
 /// idempotency key when its outcome is not known: a refresh token that is good only once is not lost with an
 /// answer, and never shown twice as if it were stolen.
+///
+/// When it is over, by [`Session::sign_out`], by its time or by somebody else, calls in its name are refused with
+/// 401.
 #[derive(Clone)]
 pub struct Session(Arc<Inner>);
 

@@ -83,7 +83,7 @@ async fn a_session_that_ends_itself_takes_a_lost_answer_for_done() {
     relays[0].lose_answers(1);
     session.sign_out().await.unwrap();
     let refused = session.account().users().get("me").await.unwrap_err();
-    assert_eq!((refused.status(), refused.code()), (Some(401), Some("invalid_token")));
+    assert_eq!(refused.status(), Some(401), "{refused:?}");
 }
 
 #[tokio::test]
