@@ -29,7 +29,7 @@ pub use service_accounts::{
     ApiKey, ApiKeyStatus, KeyForm, NewApiKey, NewServiceAccount, ServiceAccount, ServiceAccountWithKey,
     ServiceAccounts, ServiceStatus, ShownApiKey,
 };
-pub use sessions::{SessionView, Sessions, SignInMethod};
+pub use sessions::{SessionRefresh, SessionView, Sessions, SignInMethod};
 pub use sign_in::{RefreshStyle, Tokens};
 pub use tokens::{Introspection, TokenCalls, Validity};
 pub use transactions::{Committed, Precondition, Step, StepResult, Transaction};

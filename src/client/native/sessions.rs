@@ -21,8 +21,8 @@ pub struct SessionView {
     pub id: Uuid,
     /// What opened it.
     pub method: SignInMethod,
-    /// Its refresh tokens: `none`, `fixed` or `rotating`.
-    pub refresh: String,
+    /// Its refresh tokens.
+    pub refresh: SessionRefresh,
     /// When it was opened.
     #[serde(deserialize_with = "wire::time")]
     pub opened_at: SystemTime,
@@ -45,6 +45,21 @@ pub enum SignInMethod {
     /// An API key.
     ApiKey,
     /// A method of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What refresh tokens a session has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionRefresh {
+    /// None: it ends with its access token.
+    None,
+    /// One that is good until the session ends.
+    Fixed,
+    /// Each is good once and gives the next.
+    Rotating,
+    /// A kind of a later version.
     #[serde(other)]
     Unknown,
 }

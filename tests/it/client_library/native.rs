@@ -6,8 +6,8 @@ use conclave::api::Api;
 use conclave::auth::kek::Kek;
 use conclave::client::native::{
     AccountState, ApiKeyStatus, NewAccount, NewApiKey, NewRole, NewServiceAccount, NewUser, NodeRole,
-    Principal, PrincipalKind, Question, RoleChanges, ServiceStatus, SignInMethod, Step, Transaction,
-    UserChanges, UserStatus,
+    Principal, PrincipalKind, Question, RoleChanges, ServiceStatus, SessionRefresh, SignInMethod, Step,
+    Transaction, UserChanges, UserStatus,
 };
 use conclave::client::{Client, Consistency, Error, Session};
 
@@ -111,7 +111,8 @@ async fn people(client: &Client, root: &Session) {
     let tokens = account.sign_in("ann", PASSWORD).await.unwrap().value;
     let sessions = account.sessions();
     let listed = sessions.list(&ann).await.unwrap().value.items;
-    assert!(listed.iter().any(|one| one.id == tokens.session && one.method == SignInMethod::Password));
+    let one = listed.iter().find(|one| one.id == tokens.session).unwrap();
+    assert_eq!((one.method, one.refresh), (SignInMethod::Password, SessionRefresh::Rotating));
     let refreshed = account.tokens().refresh(tokens.refresh_token.unwrap()).await.unwrap().value;
     let told = account.tokens().introspect(refreshed.access_token.clone()).await.unwrap();
     assert_eq!((told.active, told.username.as_deref()), (true, Some("ann")));

@@ -21,6 +21,7 @@ struct State {
     to_lose: AtomicUsize,
     lost: AtomicUsize,
     is_silent: AtomicBool,
+    ignored: AtomicUsize,
     asked: Mutex<Vec<String>>,
 }
 
@@ -32,6 +33,7 @@ impl Relay {
             to_lose: AtomicUsize::new(0),
             lost: AtomicUsize::new(0),
             is_silent: AtomicBool::new(false),
+            ignored: AtomicUsize::new(0),
             asked: Mutex::default(),
         });
         let address = listener.local_addr().unwrap();
@@ -56,6 +58,11 @@ impl Relay {
     /// From now on nothing is carried, and nothing is closed.
     pub(super) fn fall_silent(&self) {
         self.state.is_silent.store(true, Ordering::SeqCst);
+    }
+
+    /// How many requests came while it was silent.
+    pub(super) fn ignored(&self) -> usize {
+        self.state.ignored.load(Ordering::SeqCst)
     }
 
     /// Closes the listener and every connection.
@@ -101,6 +108,7 @@ async fn carry(mut client: TcpStream, state: Arc<State>) {
             read = client.read(&mut from_client) => {
                 let Ok(length @ 1..) = read else { return };
                 if state.is_silent.load(Ordering::SeqCst) {
+                    state.ignored.fetch_add(1, Ordering::SeqCst);
                     return std::future::pending().await;
                 }
                 state.note(&from_client[..length]);

@@ -120,18 +120,13 @@ async fn a_node_that_goes_away_is_left_and_taken_back() {
 async fn a_node_that_says_nothing_is_left() {
     let relays = relays().await;
     let urls = relays.iter().map(Relay::url);
-    let client = Client::builder(urls).attempt_timeout(Duration::from_secs(1)).build().unwrap();
+    let client = Client::builder(urls).attempt_timeout(Duration::from_secs(3)).build().unwrap();
     let (_, account) = account_of(&through(&relays)).await;
-    let before = relays[0].asked().len();
     relays[0].fall_silent();
-    let jwks = client.account(account.id()).jwks();
-    assert_eq!(jwks.await.unwrap().keys.len(), 1);
-    let started = Instant::now();
-    for _ in 0..5 {
-        client.account(account.id()).jwks().await.unwrap();
+    for _ in 0..6 {
+        assert_eq!(client.account(account.id()).jwks().await.unwrap().keys.len(), 1);
     }
-    assert!(started.elapsed() < Duration::from_secs(5), "the silent one is asked each time");
-    assert_eq!(relays[0].asked().len(), before);
+    assert_eq!(relays[0].ignored(), 1, "it is asked again and again");
 }
 
 #[tokio::test]
