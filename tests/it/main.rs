@@ -13,6 +13,7 @@ mod at_rest;
 mod bad_input;
 mod cli;
 mod client;
+mod client_library;
 mod config;
 mod documented;
 mod escalation;
