@@ -17,6 +17,7 @@ pub mod client_key;
 pub mod guesses;
 pub mod hasher;
 pub mod kek;
+pub mod key_file;
 pub mod keys;
 pub mod mint;
 pub mod password;
