@@ -15,6 +15,7 @@ pub mod failure;
 pub mod first;
 pub mod idempotency;
 mod keys;
+pub mod observer;
 pub mod permit;
 pub mod refresh;
 pub mod sign_in;
@@ -73,6 +74,7 @@ pub struct App {
     mint_key: OnceLock<MintKey>,
     opened: OnceLock<()>,
     counts: counts::Counts,
+    observer: observer::Observer,
 }
 
 /// A command that was carried out.
@@ -122,6 +124,7 @@ impl App {
             mint_key: OnceLock::new(),
             opened: OnceLock::new(),
             counts: counts::Counts::new(),
+            observer: observer::Observer::default(),
         })
     }
 
