@@ -51,6 +51,12 @@ impl Call {
         self.parameters.iter().find(|(has, _)| *has == name).map_or("", |(_, text)| text.as_str())
     }
 
+    /// The headers.
+    #[must_use]
+    pub const fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
     /// The body.
     ///
     /// # Errors
@@ -164,7 +170,9 @@ impl Call {
         said
     }
 
-    fn origin(&self) -> Origin {
+    /// Where it comes from, for the audit trail.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
         let agent = self.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
         let agent = agent.map(|agent| agent.chars().filter(|c| !c.is_control()).take(200).collect());
         Origin { address: Some(self.context.peer.ip().to_string()), agent }

@@ -7,13 +7,13 @@
 
 use std::time::Duration;
 
+use conclave_cluster::state::View;
+
 use super::{App, Done, Failure, Request};
 use crate::auth::client_key::{self, ClientKey};
 use crate::domain::holder::{self, Recovery};
 use crate::domain::subject_key::NewSubjectKey;
-use crate::domain::{
-    AccountId, Action, Actor, ApiKeyId, Command, Label, Rejection, SecretHash, Timestamp, UserName,
-};
+use crate::domain::{AccountId, Action, Actor, ApiKeyId, Command, Label, Rejection, SecretHash, Timestamp};
 use crate::replica::Freshness;
 use crate::secret::Secret;
 
@@ -26,11 +26,13 @@ pub enum Absent {
     Leave,
 }
 
-/// An order that was carried out in the account that a key owns.
+/// What became of an order by a key.
 #[derive(Debug)]
-pub struct Owned {
-    pub account: AccountId,
-    pub done: Done,
+pub enum Ordered {
+    /// Carried out in the account that the key owns.
+    Done { account: AccountId, done: Done },
+    /// The key owns none, as these rows have it.
+    NoAccount(View),
 }
 
 /// What has replaced a lost key. Both are shown once.
@@ -43,14 +45,6 @@ pub struct Recovered {
     pub done: Done,
 }
 
-/// What a new key of a subject is to be.
-#[derive(Clone, Debug)]
-pub struct SubjectKeyTerms {
-    pub user: UserName,
-    pub label: Option<Label>,
-    pub expires_at: Option<Timestamp>,
-}
-
 /// How often an order looks for its account anew because the key was replaced meanwhile.
 const ATTEMPTS: u32 = 3;
 /// How often an account number is drawn until a free one is found.
@@ -61,8 +55,7 @@ const OPENING: u32 = 100;
 const PREFIX_CHARS: usize = 12;
 
 impl App {
-    /// Has an order carried out in the account that the key owns; `None` where it owns none and `absent` leaves it
-    /// at that.
+    /// Has an order carried out in the account that the key owns.
     ///
     /// # Errors
     /// The rule that refused it. [`Rejection::RegistrationClosed`] where an account would have to be opened and
@@ -73,12 +66,12 @@ impl App {
         absent: Absent,
         action: Action,
         request: &Request,
-    ) -> Result<Option<Owned>, Failure> {
+    ) -> Result<Ordered, Failure> {
         for attempt in 0..ATTEMPTS {
             let account = match (self.owned_by(key, attempt, request).await?, absent) {
-                (Some(account), _) => account,
-                (None, Absent::Leave) => return Ok(None),
-                (None, Absent::Open) => match self.open_key_account(key, attempt, request).await? {
+                (Ok(account), _) => account,
+                (Err(rows), Absent::Leave) => return Ok(Ordered::NoAccount(rows)),
+                (Err(_), Absent::Open) => match self.open_key_account(key, attempt, request).await? {
                     Some(account) => account,
                     None => continue,
                 },
@@ -87,7 +80,7 @@ impl App {
             let command = Command { account, by, origin, expect: Vec::new(), action: action.clone() };
             let request = if attempt == 0 { request.clone() } else { request.step(attempt) };
             match self.execute(&command, &request).await {
-                Ok(done) => return Ok(Some(Owned { account, done })),
+                Ok(done) => return Ok(Ordered::Done { account, done }),
                 // The key was replaced after this node had looked.
                 Err(Failure::Rejected(Rejection::Unauthenticated)) => {}
                 Err(other) => return Err(other),
@@ -96,7 +89,7 @@ impl App {
         Err(Failure::Busy { retry_after: Duration::from_secs(1) })
     }
 
-    /// The account that the key owns. What this node knows is enough for a first try, since ownership is judged
+    /// The account that the key owns, or the rows that know of none. What this node knows is enough for a first try, since ownership is judged
     /// again in log order; that there is none is only said after asking the leader. A retry finds the account
     /// that its first try found, also when that took the key away.
     async fn owned_by(
@@ -104,20 +97,22 @@ impl App {
         key: SecretHash,
         attempt: u32,
         request: &Request,
-    ) -> Result<Option<AccountId>, Failure> {
+    ) -> Result<Result<AccountId, View>, Failure> {
         if attempt == 0
             && let Some(account) = holder::account_of(&self.cluster.view(), &key)?
         {
-            return Ok(Some(account));
+            return Ok(Ok(account));
         }
         let view = self.view(Freshness::Linearizable, request.deadline).await?;
         if let Some(account) = holder::account_of(&view, &key)? {
-            return Ok(Some(account));
+            return Ok(Ok(account));
         }
-        match self.rows_found_first(&view, request) {
-            Some(first) => Ok(holder::account_of(&first, &key)?),
-            None => Ok(None),
+        if let Some(first) = self.rows_found_first(&view, request)
+            && let Some(account) = holder::account_of(&first, &key)?
+        {
+            return Ok(Ok(account));
         }
+        Ok(Err(view))
     }
 
     /// Opens an account for the key; `None` where another request did it first.
@@ -147,33 +142,37 @@ impl App {
         Err(Failure::Internal("no free account number was drawn"))
     }
 
-    /// Replaces the key by a new one, which owns the account from then on; the old one owns nothing at once. A key
-    /// that owns nothing is replaced by one that owns nothing.
+    /// Draws a key that is to own an account.
     ///
     /// # Errors
-    /// As [`App::order_by_key`].
-    pub async fn rotate_key(
-        &self,
-        key: SecretHash,
-        request: &Request,
-    ) -> Result<(ClientKey, Option<Owned>), Failure> {
-        let next = self.mint(request)?.client_key()?;
-        let action = Action::RotateHolder { next: next.hash() };
-        Ok((next, self.order_by_key(key, Absent::Leave, action, request).await?))
+    /// [`Failure::NotReady`] while the cluster's secrets are not open; so for the other draws.
+    pub fn draw_client_key(&self, request: &Request) -> Result<ClientKey, Failure> {
+        Ok(self.mint(request)?.client_key()?)
     }
 
-    /// Gives out what replaces the key when it is lost. Once in the life of an account.
+    /// Draws what replaces a client key when it is lost.
     ///
     /// # Errors
-    /// [`Rejection::RecoveryIssued`] the second time; as [`App::order_by_key`].
-    pub async fn issue_recovery(
+    /// As [`App::draw_client_key`].
+    pub fn draw_recovery(&self, request: &Request) -> Result<Secret<String>, Failure> {
+        Ok(self.mint(request)?.recovery_secret()?)
+    }
+
+    /// Draws a key for a subject; the text of it is shown once.
+    ///
+    /// # Errors
+    /// As [`App::draw_client_key`].
+    pub fn draw_subject_key(
         &self,
-        key: SecretHash,
+        label: Option<Label>,
+        expires_at: Option<Timestamp>,
         request: &Request,
-    ) -> Result<(Secret<String>, Option<Owned>), Failure> {
-        let secret = self.mint(request)?.recovery_secret()?;
-        let action = Action::SetRecovery { secret: SecretHash::of(secret.expose()) };
-        Ok((secret, self.order_by_key(key, Absent::Open, action, request).await?))
+    ) -> Result<(NewSubjectKey, Secret<String>), Failure> {
+        let mut mint = self.mint(request)?;
+        let (id, secret) = (ApiKeyId::new(mint.uuid()?), mint.subject_key()?);
+        let prefix: String = secret.expose().chars().take(PREFIX_CHARS).collect();
+        let hash = SecretHash::of(secret.expose());
+        Ok((NewSubjectKey { id, hash, prefix: Label::parse(&prefix)?, label, expires_at }, secret))
     }
 
     /// Gives an account a new key, `wanted` or a drawn one, for the secret that replaces a lost one. That secret
@@ -214,30 +213,6 @@ impl App {
         let command = Command { account, by, origin, expect: Vec::new(), action };
         let done = self.execute(&command, request).await?;
         Ok(Recovered { account, key, recovery, done })
-    }
-
-    /// Gives a subject a key of its own, which is shown once.
-    ///
-    /// # Errors
-    /// As [`App::order_by_key`].
-    pub async fn add_subject_key(
-        &self,
-        key: SecretHash,
-        terms: SubjectKeyTerms,
-        request: &Request,
-    ) -> Result<(ApiKeyId, Secret<String>, Option<Owned>), Failure> {
-        let mut mint = self.mint(request)?;
-        let (id, secret) = (ApiKeyId::new(mint.uuid()?), mint.subject_key()?);
-        let prefix: String = secret.expose().chars().take(PREFIX_CHARS).collect();
-        let new = NewSubjectKey {
-            id,
-            hash: SecretHash::of(secret.expose()),
-            prefix: Label::parse(&prefix)?,
-            label: terms.label,
-            expires_at: terms.expires_at,
-        };
-        let action = Action::AddSubjectKey { user: terms.user, key: new };
-        Ok((id, secret, self.order_by_key(key, Absent::Open, action, request).await?))
     }
 
     /// What stands for a name where the name itself is not to be shown: the same on every node.

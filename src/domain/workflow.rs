@@ -35,8 +35,23 @@ impl Steps {
     /// # Errors
     /// [`Rejection::Invalid`] when there is none, or more than [`Steps::MAX`].
     pub fn new(permissions: Vec<Permission>) -> Result<Self, Rejection> {
-        if (1..=Self::MAX).contains(&permissions.len()) {
-            Ok(Self(permissions))
+        Self::may_be(permissions.len())?;
+        Ok(Self(permissions))
+    }
+
+    /// The first step.
+    #[must_use]
+    pub fn first(&self) -> Option<&Permission> {
+        self.0.first()
+    }
+
+    /// Whether a workflow may have so many steps, for who wants to know before looking at each.
+    ///
+    /// # Errors
+    /// As [`Steps::new`].
+    pub fn may_be(count: usize) -> Result<(), Rejection> {
+        if (1..=Self::MAX).contains(&count) {
+            Ok(())
         } else {
             Err(Rejection::invalid("steps", "a workflow has 1 to 50 steps"))
         }
@@ -57,7 +72,7 @@ impl Steps {
         if let Principal::Subject(id) = principal
             && subject::is_barred(rows, account, *id, now)?
         {
-            return Ok(self.0.first());
+            return Ok(self.first());
         }
         for step in &self.0 {
             match authority::holds(rows, account, principal, step.as_str()) {

@@ -121,8 +121,23 @@ async fn check_many(api: &Api, call: &Call, account: &str) -> Answer {
 /// A principal that does not exist, or may not act, may do nothing: that is an answer, not an error.
 fn answer(signed: &Signed, question: &Question) -> Result<bool, Problem> {
     let permission = Permission::parse(&question.permission)?;
+    let about = about(signed, question.user.as_deref(), question.service_account.as_deref())?;
+    let Some(principal) = about else { return Ok(false) };
+    match authority::holds(&signed.rows, signed.caller.account(), &principal, permission.as_str()) {
+        Ok(holds) => Ok(holds),
+        Err(Rejection::NotFound(_)) => Ok(false),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// Whom a question is about: the caller where it names nobody, and nobody where it names one that is not there.
+pub(super) fn about(
+    signed: &Signed,
+    user: Option<&str>,
+    service_account: Option<&str>,
+) -> Result<Option<Principal>, Problem> {
     let caller = &signed.caller;
-    let about = match (&question.user, &question.service_account) {
+    let about = match (user, service_account) {
         (None, None) => Some(caller.principal()),
         (Some(user), None) => found(find_user(&signed.rows, caller, user).map(Principal::User))?,
         (None, Some(service)) => found(find_service(&signed.rows, caller, service).map(Principal::Service))?,
@@ -135,12 +150,7 @@ fn answer(signed: &Signed, question: &Question) -> Result<bool, Problem> {
     if about != Some(caller.principal()) {
         caller.authorize::<Check>(&signed.now, &signed.rows)?;
     }
-    let Some(principal) = about else { return Ok(false) };
-    match authority::holds(&signed.rows, caller.account(), &principal, permission.as_str()) {
-        Ok(holds) => Ok(holds),
-        Err(Rejection::NotFound(_)) => Ok(false),
-        Err(other) => Err(other.into()),
-    }
+    Ok(about)
 }
 
 fn found(principal: Result<Principal, Problem>) -> Result<Option<Principal>, Problem> {
