@@ -7,7 +7,7 @@ use conclave::auth::kek::Kek;
 use conclave::client::native::{
     AccountState, ApiKeyStatus, NewAccount, NewApiKey, NewRole, NewServiceAccount, NewUser, NodeRole,
     Principal, PrincipalKind, Question, RoleChanges, ServiceStatus, SessionRefresh, SignInMethod, Step,
-    Transaction, UserChanges, UserStatus,
+    Transaction, UserChanges, UserStatus, WorkflowQuestion,
 };
 use conclave::client::{Client, Consistency, Error, Session};
 
@@ -103,6 +103,13 @@ async fn people(client: &Client, root: &Session) {
     let holders = checks.who_can("orders:read").await.unwrap().value;
     assert_eq!((holders.items[0].role.as_str(), holders.truncated), ("reader", false));
     assert!(checks.may_i("anything").await.unwrap());
+    let steps = ["orders:read", "orders:write"].map(str::to_owned);
+    let question =
+        WorkflowQuestion { user: Some("ann".to_owned()), service_account: None, steps: steps.to_vec() };
+    let run = checks.run(&question).await.unwrap().value;
+    assert_eq!((run.can_run, run.stopped_by.as_deref()), (false, Some("orders:write")));
+    let runners = checks.who_can_run(&steps[..1]).await.unwrap().value;
+    assert_eq!((runners.items[0].id, runners.truncated), (made.id, false));
 
     let tokens = account.sign_in("ann", PASSWORD).await.unwrap().value;
     let own = Session::new(client, tokens.clone());
