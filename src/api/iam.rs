@@ -158,11 +158,10 @@ async fn sign_in_root(api: &Api, call: &Call) -> Answer {
     let body: RootCredentials = call.json()?;
     let password = Password::parse(body.password).map_err(Failure::from)?;
     let Ok(email) = Email::parse(&body.email) else {
-        return signed_in(api.app.sign_in_nobody(password).await);
+        return signed_in(api.app.sign_in_nobody(password, &call.request("", "")?).await);
     };
-    signed_in(
-        api.app.sign_in(&Who::Root(email), password, RefreshStyle::Rotating, &call.request("", "")?).await,
-    )
+    let terms = api.app.native_terms(RefreshStyle::Rotating);
+    signed_in(api.app.sign_in(&Who::Root(email), password, &terms, &call.request("", "")?).await)
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -209,10 +208,11 @@ async fn sign_in_iam(api: &Api, call: &Call) -> Answer {
     let body: IamCredentials = call.json()?;
     let password = Password::parse(body.password).map_err(Failure::from)?;
     let Ok(account) = AccountId::parse(&body.account_id) else {
-        return signed_in(api.app.sign_in_nobody(password).await);
+        return signed_in(api.app.sign_in_nobody(password, &call.request("", "")?).await);
     };
     let who = Who::NotRoot(account, body.email);
-    signed_in(api.app.sign_in(&who, password, RefreshStyle::Rotating, &call.request("", "")?).await)
+    let terms = api.app.native_terms(RefreshStyle::Rotating);
+    signed_in(api.app.sign_in(&who, password, &terms, &call.request("", "")?).await)
 }
 
 async fn get_user(api: &Api, call: &Call, id: &str) -> Answer {

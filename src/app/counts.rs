@@ -83,7 +83,12 @@ impl Counts {
 fn outcome(failure: &Failure) -> &'static str {
     match failure {
         Failure::Rejected(Rejection::Damaged | Rejection::UnknownCommand) | Failure::Internal(_) => ERROR,
-        Failure::Rejected(_) | Failure::Password(_) | Failure::KeyReused => REFUSED,
+        Failure::Rejected(_)
+        | Failure::Password(_)
+        | Failure::Locked { .. }
+        | Failure::Disabled
+        | Failure::NothingGranted
+        | Failure::KeyReused => REFUSED,
         Failure::Busy { .. } => BUSY,
         Failure::Unavailable(_) | Failure::Revision(_) | Failure::NotReady => UNAVAILABLE,
     }

@@ -12,11 +12,15 @@ pub mod bootstrap;
 pub mod caller;
 pub mod counts;
 pub mod failure;
+pub mod first;
 pub mod idempotency;
+pub mod keyring;
 mod keys;
 pub mod permit;
 pub mod refresh;
+pub mod rotation;
 pub mod sign_in;
+pub mod terms;
 pub mod tokens;
 pub mod users;
 
@@ -30,7 +34,6 @@ use tokio::time::Instant;
 use crate::auth::hasher::Hasher;
 use crate::auth::keys::{KeyAlgorithm, VerifyingKey};
 use crate::auth::mint::{Mint, MintKey};
-use crate::auth::seal::Sealer;
 use crate::auth::signer::SigningKey;
 use crate::auth::verifier::Verifier;
 use crate::domain::{Actor, Command, Lifetime, Rejection, Reply, Timestamp, session};
@@ -42,6 +45,7 @@ use crate::tenants::orders::Decided;
 pub use caller::Caller;
 pub use failure::Failure;
 pub use idempotency::Request;
+pub use keyring::KeyRing;
 pub use permit::Permit;
 
 /// The settings that the steps below need.
@@ -63,12 +67,13 @@ pub struct App {
     pub hasher: Hasher,
     orders: Orders,
     verifier: Verifier,
-    sealer: Sealer,
+    keyring: Arc<KeyRing>,
     settings: Settings,
     clock: Arc<dyn Clock>,
     keys: keys::KeyCache,
     shared_key: Option<SigningKey>,
     mint_key: OnceLock<MintKey>,
+    opened: OnceLock<()>,
     counts: counts::Counts,
 }
 
@@ -98,7 +103,7 @@ impl App {
         cluster: Cluster,
         orders: Orders,
         hasher: Hasher,
-        sealer: Sealer,
+        keyring: Arc<KeyRing>,
         settings: Settings,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, crate::auth::keys::KeyError> {
@@ -111,12 +116,13 @@ impl App {
             hasher,
             orders,
             verifier: Verifier::new(REMEMBERED_TOKENS),
-            sealer,
+            keyring,
             settings,
             clock,
             keys: keys::KeyCache::default(),
             shared_key: shared.transpose()?,
             mint_key: OnceLock::new(),
+            opened: OnceLock::new(),
             counts: counts::Counts::new(),
         })
     }
@@ -175,16 +181,16 @@ impl App {
         view.as_of(decided.checked_sub(1)?).ok()
     }
 
-    /// Whether this node has opened the cluster's secrets.
+    /// Whether this node has opened the cluster's secrets, and there is a default account.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.mint_key.get().is_some()
+        self.opened.get().is_some()
     }
 
     /// Whether a token is that of an operator of this machine.
     #[must_use]
     pub fn is_operator(&self, token: &str) -> bool {
-        self.sealer.is_operator(token)
+        self.keyring.sealer().is_operator(token)
     }
 
     /// Draws ids for the things that a request makes.

@@ -13,12 +13,16 @@
 
 mod cache;
 pub mod claims;
+pub mod guesses;
 pub mod hasher;
 pub mod kek;
+pub mod key_file;
 pub mod keys;
 pub mod mint;
 pub mod password;
 pub mod phc;
+pub mod policy;
+pub mod refresh;
 pub mod seal;
 pub mod signer;
 pub mod token;

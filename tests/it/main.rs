@@ -9,6 +9,7 @@
 )]
 #![allow(clippy::similar_names, reason = "a story may tell of roots and robots")]
 
+mod at_rest;
 mod bad_input;
 mod cli;
 mod client;
@@ -21,6 +22,7 @@ mod folders;
 mod framing;
 mod harness;
 mod iam;
+mod keys;
 mod matrix;
 mod native;
 mod openapi;

@@ -7,6 +7,7 @@ mod accounts;
 mod audit;
 mod checks;
 mod cluster;
+mod keys;
 mod memberships;
 mod roles;
 mod service_accounts;
@@ -34,6 +35,7 @@ pub fn routes() -> Vec<Route> {
         audit::routes(),
         checks::routes(),
         cluster::routes(),
+        keys::routes(),
         memberships::routes(),
         roles::routes(),
         service_accounts::routes(),
@@ -61,7 +63,7 @@ pub(super) fn operations() -> Vec<Group> {
         group("Tokens", "Refresh, validate, introspect, revoke.", tokens::operations()),
         group("Transactions", "Several changes at once.", transactions::operations()),
         group("Audit", "Who did what, when.", audit::operations()),
-        group("Cluster", "For operators.", cluster::operations()),
+        group("Cluster", "For operators.", [cluster::operations(), keys::operations()].concat()),
     ]
 }
 
@@ -69,7 +71,7 @@ pub(super) fn operations() -> Vec<Group> {
 fn find_user(view: &View, caller: &Caller, text: &str) -> Result<UserId, Problem> {
     let id = match (text, caller.principal()) {
         ("me", Principal::User(id)) => Some(id),
-        ("me", Principal::Service(_)) => None,
+        ("me", Principal::Service(_) | Principal::Subject(_)) => None,
         _ => match text.parse() {
             Ok(id) => Some(id),
             Err(_) => user::find_by_login(view, caller.account(), text)?,
@@ -82,7 +84,7 @@ fn find_user(view: &View, caller: &Caller, text: &str) -> Result<UserId, Problem
 fn find_service(view: &View, caller: &Caller, text: &str) -> Result<ServiceId, Problem> {
     let id = match (text, caller.principal()) {
         ("me", Principal::Service(id)) => Some(id),
-        ("me", Principal::User(_)) => None,
+        ("me", Principal::User(_) | Principal::Subject(_)) => None,
         _ => match text.parse() {
             Ok(id) => Some(id),
             Err(_) => service::find_by_name(view, caller.account(), text)?,
