@@ -15,7 +15,7 @@ const LAYERS: [&str; 10] =
 const DEV: (&str, &str) = ("dev", "cli");
 
 /// What anybody may import, but the domain, and what imports nothing but each other.
-const LEAVES: [&str; 4] = ["config", "clock", "secret", "telemetry"];
+const LEAVES: [&str; 5] = ["config", "clock", "rate", "secret", "telemetry"];
 
 /// Who may name the crate that replicates.
 const CLUSTER_USERS: [&str; 8] = ["main", "node", "dev", "cli", "clock", "app", "tenants", "replica"];
