@@ -167,7 +167,7 @@ impl Call {
     fn origin(&self) -> Origin {
         let agent = self.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
         let agent = agent.map(|agent| agent.chars().filter(|c| !c.is_control()).take(200).collect());
-        Origin { address: Some(self.context.peer.ip().to_string()), agent }
+        Origin { address: Some(self.context.source.to_string()), agent }
     }
 
     /// A header that may be given once.

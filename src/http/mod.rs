@@ -25,6 +25,7 @@ pub mod problem;
 pub mod query;
 pub mod router;
 pub mod server;
+pub mod source;
 pub mod tls;
 
 mod connections;

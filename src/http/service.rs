@@ -27,12 +27,14 @@ use super::metrics::{Endpoint, HttpMetrics};
 use super::path::is_canonical;
 use super::problem::{self, Problem};
 use super::router::{Router, Surface, default_content_security_policy, no_route};
+use super::source::Proxies;
 
 /// What the requests of all connections share.
 pub(super) struct Edge {
     pub(super) router: Router,
     pub(super) hosts: AllowedHosts,
     pub(super) cors: Cors,
+    pub(super) proxies: Proxies,
     pub(super) body_timeout: Duration,
     pub(super) request_timeout: Duration,
     pub(super) metrics: HttpMetrics,
@@ -60,8 +62,13 @@ impl Edge {
         let surface = self.router.find(parts.uri.path());
         let version = parts.version;
         let headers = parts.headers.clone();
-        let context =
-            Context { request_id: id.clone(), peer: ends.peer, deadline: started, secure: ends.secure };
+        let context = Context {
+            request_id: id.clone(),
+            peer: ends.peer,
+            source: self.proxies.source(ends.peer.ip(), &headers),
+            deadline: started,
+            secure: ends.secure,
+        };
         let span = tracing::debug_span!("request", id = &*id, method = %asked);
         let outcome = AssertUnwindSafe(self.handle(ends, surface, parts, body, context).instrument(span))
             .catch_unwind()
