@@ -121,6 +121,11 @@ impl Page<'_> {
         for (name, help, value) in [
             ("conclave_tenants_actors", "Accounts with an actor on this node", stats.actors),
             ("conclave_tenants_admitted", "Proposals under way", stats.admitted),
+            (
+                "conclave_tenants_waiting",
+                "Proposals that wait in the queues of their accounts",
+                stats.waiting,
+            ),
             ("conclave_tenants_admitted_bytes", "Bytes of the proposals under way", stats.admitted_bytes),
             ("conclave_tenants_in_flight", "Entries proposed and not answered", stats.in_flight),
         ] {
