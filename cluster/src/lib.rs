@@ -68,6 +68,7 @@ pub mod state;
 pub mod status;
 #[cfg(test)]
 mod testing;
+pub mod usage;
 mod wire;
 
 pub use call::CallHandler;
@@ -83,3 +84,4 @@ pub use membership::ChangeError;
 pub use raft::Member;
 pub use state::View;
 pub use status::{MemberStatus, Role, Status};
+pub use usage::DiskUsage;

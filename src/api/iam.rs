@@ -157,12 +157,11 @@ struct RootCredentials {
 async fn sign_in_root(api: &Api, call: &Call) -> Answer {
     let body: RootCredentials = call.json()?;
     let password = Password::parse(body.password).map_err(Failure::from)?;
+    let request = call.request("", "")?;
     let Ok(email) = Email::parse(&body.email) else {
-        return signed_in(api.app.sign_in_nobody(password).await);
+        return signed_in(api.app.sign_in_nobody(password, &request).await);
     };
-    signed_in(
-        api.app.sign_in(&Who::Root(email), password, RefreshStyle::Rotating, &call.request("", "")?).await,
-    )
+    signed_in(api.app.sign_in(&Who::Root(email), password, RefreshStyle::Rotating, &request).await)
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -208,11 +207,12 @@ struct IamCredentials {
 async fn sign_in_iam(api: &Api, call: &Call) -> Answer {
     let body: IamCredentials = call.json()?;
     let password = Password::parse(body.password).map_err(Failure::from)?;
+    let request = call.request("", "")?;
     let Ok(account) = AccountId::parse(&body.account_id) else {
-        return signed_in(api.app.sign_in_nobody(password).await);
+        return signed_in(api.app.sign_in_nobody(password, &request).await);
     };
     let who = Who::NotRoot(account, body.email);
-    signed_in(api.app.sign_in(&who, password, RefreshStyle::Rotating, &call.request("", "")?).await)
+    signed_in(api.app.sign_in(&who, password, RefreshStyle::Rotating, &request).await)
 }
 
 async fn get_user(api: &Api, call: &Call, id: &str) -> Answer {

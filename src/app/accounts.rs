@@ -8,6 +8,7 @@ use crate::domain::{
     AccountId, Action, Actor, Command, Email, Expectation, Label, Lifetime, PasswordHash, Rejection, UserId,
     UserName,
 };
+use crate::tenants::Gate;
 
 /// What somebody says to be let in.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ impl App {
         person: Person,
         request: &Request,
     ) -> Result<(AccountId, UserId, Done), Failure> {
+        self.admit(Gate::Register, None, request).await?;
         let mut mint = self.mint(request)?;
         let id = UserId::new(mint.uuid()?);
         let password = PasswordHash::new(self.hasher.hash(person.password).await?);

@@ -9,6 +9,7 @@ use crate::auth::hasher::HashError;
 use crate::auth::mint::NoRandomness;
 use crate::auth::password::PasswordError;
 use crate::domain::Rejection;
+use crate::rate::Exceeded;
 use crate::replica::ReadError;
 use crate::tenants::OrderError;
 
@@ -27,6 +28,9 @@ pub enum Failure {
     /// Too much is waiting already. Nothing was done.
     #[error("too much is waiting")]
     Busy { retry_after: Duration },
+    /// It was tried too often. Nothing was done.
+    #[error(transparent)]
+    Limited(#[from] Exceeded),
     /// The idempotency key names another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,

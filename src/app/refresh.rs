@@ -5,6 +5,7 @@ use super::{App, Failure, Request};
 use crate::domain::session::{self, Refresh, Rotation};
 use crate::domain::{AccountId, Action, Actor, Command, Rejection};
 use crate::replica::Freshness;
+use crate::tenants::Gate;
 
 impl App {
     /// Gives an access token, and the next refresh token where the old one is good only once. Which of
@@ -18,6 +19,7 @@ impl App {
         token: &str,
         request: &Request,
     ) -> Result<Tokens, Failure> {
+        self.admit(Gate::Refresh, None, request).await?;
         let tokens = self.try_refresh(account, token, request).await;
         self.counts.tried(&tokens);
         tokens

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use conclave_cluster::state::View;
 
+use super::admit::Tried;
 use super::tokens::{Tokens, opened, stored_hash};
 use super::{App, Failure, Request};
 use crate::auth::hasher::Checked;
@@ -17,6 +18,7 @@ use crate::domain::{
     SessionId, UserId, account, service, user,
 };
 use crate::replica::Freshness;
+use crate::tenants::Gate;
 
 /// Which refresh token a sign-in gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +47,8 @@ impl App {
     /// Checks a password and opens a session.
     ///
     /// # Errors
-    /// [`Rejection::BadCredentials`] for everything that is wrong with them.
+    /// [`Rejection::BadCredentials`] for everything that is wrong with them; [`Failure::Limited`] beyond
+    /// `rate_limit_login`.
     pub async fn sign_in(
         self: &Arc<Self>,
         who: &Who,
@@ -53,6 +56,7 @@ impl App {
         style: RefreshStyle,
         request: &Request,
     ) -> Result<Tokens, Failure> {
+        self.admit(Gate::SignIn, Some(who.tried()), request).await?;
         let tokens = self.try_password(who, password, style, request).await;
         self.counts.tried(&tokens);
         tokens
@@ -96,7 +100,8 @@ impl App {
     ///
     /// # Errors
     /// Always; [`Rejection::BadCredentials`] unless it could not even do that.
-    pub async fn sign_in_nobody(&self, password: Password) -> Result<Tokens, Failure> {
+    pub async fn sign_in_nobody(&self, password: Password, request: &Request) -> Result<Tokens, Failure> {
+        self.admit(Gate::SignIn, None, request).await?;
         let work = self.hasher.verify_unknown(password).await;
         let refused = work.map_err(Failure::from).and(Err(Rejection::BadCredentials.into()));
         self.counts.tried(&refused);
@@ -115,6 +120,8 @@ impl App {
         key: &str,
         request: &Request,
     ) -> Result<Tokens, Failure> {
+        let tried = name.map(|login| Tried { account: Some(account), login });
+        self.admit(Gate::Service, tried, request).await?;
         let tokens = self.try_key(account, name, key, request).await;
         self.counts.tried(&tokens);
         tokens

@@ -19,6 +19,7 @@ pub mod context;
 pub mod cors;
 pub mod host;
 pub mod json;
+pub mod limit;
 pub mod metrics;
 pub mod path;
 pub mod problem;

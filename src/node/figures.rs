@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use conclave_cluster::{Cluster, Role, Status};
+use conclave_cluster::{Cluster, DiskUsage, Role, Status};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -40,6 +40,7 @@ impl Collector for Figures {
         let Some(sources) = self.0.upgrade() else { return Ok(()) };
         let mut page = Page(encoder);
         page.raft(&sources.cluster.status())?;
+        page.disk(sources.cluster.disk_usage().unwrap_or_default())?;
         page.hasher(sources.app.hasher.stats())?;
         page.tenants(sources.tenants.stats())?;
         page.gauge(
@@ -104,6 +105,17 @@ impl Page<'_> {
                 behind.unwrap_or(0),
             ),
             ("conclave_raft_revision", "Commands decided so far", status.revision),
+        ] {
+            self.gauge(name, help, value)?;
+        }
+        Ok(())
+    }
+
+    fn disk(&mut self, usage: DiskUsage) -> fmt::Result {
+        for (name, help, value) in [
+            ("conclave_log_bytes", "Bytes of the log's files", usage.log_bytes),
+            ("conclave_state_bytes", "Bytes of the files of the state's durable copy", usage.state_bytes),
+            ("conclave_snapshot_bytes", "Bytes of the snapshots", usage.snapshot_bytes),
         ] {
             self.gauge(name, help, value)?;
         }

@@ -11,6 +11,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use conclave_cluster::{Applied, CallHandler, Cluster, NodeId, Proposal, RequestId, Unavailable};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -25,7 +29,20 @@ use futures_util::future::BoxFuture;
 #[derive(Clone)]
 pub struct Orders {
     cluster: Cluster,
+    times: Family<To, Histogram>,
 }
+
+/// Whom a letter goes to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct To {
+    to: &'static str,
+}
+
+const SELF: &str = "self";
+const ANOTHER: &str = "another";
+
+/// Upper bounds in seconds, from a packed write on a fast disk to a caller's whole patience.
+const BOUNDS_S: [f64; 12] = [0.000_5, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.25, 1.0, 2.5, 5.0];
 
 /// A command that was decided and carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +124,24 @@ impl Orders {
     #[must_use]
     pub fn new(cluster: Cluster, tenants: Tenants) -> Self {
         cluster.set_call_handler(Arc::new(Desk { tenants }));
-        Self { cluster }
+        let times = Family::new_with_constructor(Self::histogram as fn() -> Histogram);
+        for to in [SELF, ANOTHER] {
+            drop(times.get_or_create(&To { to }));
+        }
+        Self { cluster, times }
+    }
+
+    fn histogram() -> Histogram {
+        Histogram::new(BOUNDS_S)
+    }
+
+    /// Makes the times known to `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "conclave_forward_duration_seconds",
+            "Time until the leader has answered an order, by whether that is this node",
+            self.times.clone(),
+        );
     }
 
     /// Has a command decided.
@@ -173,7 +207,10 @@ impl Orders {
 
     async fn send(&self, letter: &Letter, deadline: Instant) -> Result<Answer, OrderError> {
         let letter = postcard::to_stdvec(letter).map_err(|_| OrderError::Garbled)?;
-        let answer = self.cluster.call_leader(letter.into(), deadline).await?;
+        let (to, begun) = (if self.cluster.is_leader() { SELF } else { ANOTHER }, Instant::now());
+        let answer = self.cluster.call_leader(letter.into(), deadline).await;
+        self.times.get_or_create(&To { to }).observe(begun.elapsed().as_secs_f64());
+        let answer = answer?;
         postcard::from_bytes(&answer).map_err(|_| OrderError::Garbled)
     }
 }

@@ -43,6 +43,14 @@ pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Opti
     }
 }
 
+/// Settings without limits on requests: stories are quicker than people. Those about limits name the setting in
+/// `more`, which then is not in here.
+fn unlimited(more: &str) -> String {
+    let names = ["login", "refresh", "service", "register", "native", "api", "default"];
+    let names = names.map(|name| format!("rate_limit_{name}"));
+    names.iter().filter(|name| !more.contains(*name)).map(|name| format!("{name} = 'off'\n")).collect()
+}
+
 /// The settings files of a cluster that was not started yet.
 #[derive(Debug)]
 pub(crate) struct Prepared {
@@ -72,11 +80,12 @@ impl Prepared {
             let join = if node == 1 { Vec::new() } else { others };
             let text = format!(
                 "data = '{}'\nhttp_listen = '{}'\npeer_listen = '{}'\nkey_file = '{}'\n\
-                 join = {join:?}\nargon2_memory_kib = 7168\nargon2_iterations = 1\n{more}",
+                 join = {join:?}\nargon2_memory_kib = 7168\nargon2_iterations = 1\n{}{more}",
                 data.display(),
                 http[index],
                 peers[index],
                 key_file.display(),
+                unlimited(more),
             );
             let path = folder.join(format!("node-{node}.toml"));
             fs::write(&path, text).unwrap();

@@ -124,7 +124,9 @@ async fn root(api: &Api, call: &Call) -> Answer {
     let body: RootCredentials = call.json()?;
     let password = Password::parse(body.password).map_err(Failure::from)?;
     let request = call.request("", "")?;
-    let Ok(email) = Email::parse(&body.email) else { return given(api.app.sign_in_nobody(password).await) };
+    let Ok(email) = Email::parse(&body.email) else {
+        return given(api.app.sign_in_nobody(password, &request).await);
+    };
     given(api.app.sign_in(&Who::Root(email), password, body.refresh.into(), &request).await)
 }
 
@@ -143,7 +145,9 @@ async fn user(api: &Api, call: &Call, account: &str) -> Answer {
     let body: Credentials = call.json()?;
     let password = Password::parse(body.password).map_err(Failure::from)?;
     let request = call.request(account, "")?;
-    let Ok(account) = AccountId::parse(account) else { return given(api.app.sign_in_nobody(password).await) };
+    let Ok(account) = AccountId::parse(account) else {
+        return given(api.app.sign_in_nobody(password, &request).await);
+    };
     let who = Who::Anyone(account, body.login);
     given(api.app.sign_in(&who, password, body.refresh.into(), &request).await)
 }
