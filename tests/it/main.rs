@@ -20,6 +20,7 @@ mod folders;
 mod framing;
 mod harness;
 mod iam;
+mod limits;
 mod matrix;
 mod native;
 mod openapi;
