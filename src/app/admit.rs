@@ -78,7 +78,7 @@ impl App {
             Err(exceeded) => {
                 request.left().note(exceeded.allowance);
                 self.counts.limited(gate.name());
-                tracing::info!(limit = gate.name(), %source, "tried too often");
+                tracing::debug!(limit = gate.name(), %source, "tried too often");
                 Err(Failure::Limited(exceeded))
             }
         }

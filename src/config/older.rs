@@ -57,7 +57,10 @@ const VARIABLES: [(&str, Meaning); 25] = [
     ("ENABLE_ENCRYPTION", UnusedIfOff("secrets are sealed in any case")),
     (
         "ENCRYPTION_KEY",
-        Unused("secrets are sealed with the random key in `key_file`, never with a passphrase"),
+        Unused(
+            "secrets are sealed with a random key, that of `key_file` or CONCLAVE_ENCRYPTION_KEY, never with a \
+             passphrase",
+        ),
     ),
     ("HOST", Host),
     ("JWT_ACCESS_TOKEN_EXPIRE_MINUTES", Is("access_token_lifetime", minutes)),

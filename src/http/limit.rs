@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_refusal_says_when_to_come_back_in_header_and_body() {
-        let allowance = Allowance { limit: 5, remaining: 0, reset_after: Duration::from_secs(60) };
+        let allowance = Allowance { limit: 5, remaining: 0, reset_after: Duration::from_mins(1) };
         let problem = exceeded(Exceeded { allowance, retry_after: Duration::from_millis(11_001) });
         let response = crate::http::problem::native(&problem, "r");
         assert_eq!(

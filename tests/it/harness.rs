@@ -48,8 +48,9 @@ pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Opti
 /// `more`, which then is not in here.
 fn unlimited(more: &str) -> String {
     let names = ["login", "refresh", "service", "register", "native", "api", "default"];
-    let names = names.map(|name| format!("rate_limit_{name}"));
-    names.iter().filter(|name| !more.contains(*name)).map(|name| format!("{name} = 'off'\n")).collect()
+    let lines = names.map(|name| format!("rate_limit_{name} = 'off'\n"));
+    let is_named = |line: &String| line.split_once(" =").is_some_and(|(name, _)| more.contains(name));
+    lines.into_iter().filter(|line| !is_named(line)).collect()
 }
 
 /// The settings files of a cluster that was not started yet.
