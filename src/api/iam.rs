@@ -96,7 +96,7 @@ fn sign_up_root_operation(route: &'static str, id: &'static str) -> Operation {
         .open()
         .takes::<NewRoot>(example)
         .gives_new::<UserRecord>()
-        .refuses(&[409])
+        .refuses(&[403, 409])
 }
 
 fn sign_in_root_operation(route: &'static str, id: &'static str) -> Operation {

@@ -28,6 +28,10 @@ impl From<Failure> for Problem {
                 Self::unavailable("busy", "Too much is waiting already. Nothing was done.", seconds)
             }
             Failure::Limited(exceeded) => limit::exceeded(exceeded),
+            Failure::SwitchedOff { setting } => Self::forbidden(
+                "switched_off",
+                format!("An operator has switched this off ({setting}). Nothing was done."),
+            ),
             Failure::KeyReused => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",

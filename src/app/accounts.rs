@@ -28,12 +28,16 @@ impl App {
     /// Opens an account with its root user.
     ///
     /// # Errors
-    /// [`Rejection::EmailTaken`] when another root user has the e-mail address.
+    /// [`Rejection::EmailTaken`] when another root user has the e-mail address; [`Failure::SwitchedOff`] and
+    /// [`Failure::Limited`] as the settings say.
     pub async fn sign_up(
         &self,
         person: Person,
         request: &Request,
     ) -> Result<(AccountId, UserId, Done), Failure> {
+        if !self.settings().doors.sign_up {
+            return Err(Failure::SwitchedOff { setting: "sign_up" });
+        }
         self.admit(Gate::Register, None, request).await?;
         let mut mint = self.mint(request)?;
         let id = UserId::new(mint.uuid()?);

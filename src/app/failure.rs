@@ -31,6 +31,9 @@ pub enum Failure {
     /// It was tried too often. Nothing was done.
     #[error(transparent)]
     Limited(#[from] Exceeded),
+    /// An operator has switched it off for strangers, with this setting. Nothing was done.
+    #[error("{setting} is off")]
+    SwitchedOff { setting: &'static str },
     /// The idempotency key names another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,

@@ -151,6 +151,17 @@ async fn each_gate_has_its_own_limit() {
 }
 
 #[tokio::test]
+async fn a_cluster_may_be_closed_to_strangers() {
+    let cluster = Own::start(1, "sign_up = 'off'\n").await;
+    let body = json!({"email": "stranger@stories.test", "password": PASSWORD});
+    for path in ["/v1/accounts", "/iam/v1/SignUpAsRootUser", "/iam/v1/signUpAsRootUser"] {
+        let reply = cluster.post(0, path).json(&body).await.says(403, "switched_off");
+        assert!(reply.json["detail"].as_str().unwrap().contains("sign_up"), "{path}: {}", reply.json);
+    }
+    cluster.post(0, "/v1/sign-in").json(&body).await.is(401);
+}
+
+#[tokio::test]
 async fn another_leader_gives_at_most_one_more_allowance_and_no_leader_none() {
     let more = "rate_limit_login = '3/hour'\nrequest_timeout = '3s'\n";
     let mut cluster = Own::start(3, &format!("{BEHIND_A_PROXY}{more}")).await;
