@@ -161,7 +161,8 @@ async fn sign_in_root(api: &Api, call: &Call) -> Answer {
     let Ok(email) = Email::parse(&body.email) else {
         return signed_in(api.app.sign_in_nobody(password, &request).await);
     };
-    signed_in(api.app.sign_in(&Who::Root(email), password, RefreshStyle::Rotating, &request).await)
+    let terms = api.app.native_terms(RefreshStyle::Rotating);
+    signed_in(api.app.sign_in(&Who::Root(email), password, &terms, &request).await)
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -212,7 +213,8 @@ async fn sign_in_iam(api: &Api, call: &Call) -> Answer {
         return signed_in(api.app.sign_in_nobody(password, &request).await);
     };
     let who = Who::NotRoot(account, body.email);
-    signed_in(api.app.sign_in(&who, password, RefreshStyle::Rotating, &request).await)
+    let terms = api.app.native_terms(RefreshStyle::Rotating);
+    signed_in(api.app.sign_in(&who, password, &terms, &request).await)
 }
 
 async fn get_user(api: &Api, call: &Call, id: &str) -> Answer {

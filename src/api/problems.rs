@@ -32,6 +32,11 @@ impl From<Failure> for Problem {
                 "switched_off",
                 format!("An operator has switched this off ({setting}). Nothing was done."),
             ),
+            // What clients of these surfaces are told is the same for all that is wrong with a sign-in.
+            Failure::Locked { .. } | Failure::Disabled => Rejection::BadCredentials.into(),
+            Failure::NothingGranted => {
+                Self::bad_request("invalid_scope", "Nothing of what is asked for can be given.")
+            }
             Failure::KeyReused => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",
@@ -99,7 +104,11 @@ impl From<Rejection> for Problem {
             | Rejection::EmailTaken
             | Rejection::NameTaken
             | Rejection::RoleExists
+            | Rejection::KeyTaken
+            | Rejection::RecoveryIssued
+            | Rejection::NotKeyBacked
             | Rejection::IdTaken => Self::conflict(code, said),
+            Rejection::RegistrationClosed => Self::forbidden(code, said),
             Rejection::PreconditionFailed { resource, actual, .. } => {
                 Self::precondition_failed(said).with("resource", resource).with("revision", actual)
             }

@@ -11,7 +11,7 @@ use crate::domain::{
 use crate::tenants::Gate;
 
 /// What somebody says to be let in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Person {
     pub name: Option<UserName>,
     pub email: Option<Email>,
@@ -66,7 +66,8 @@ impl App {
         Err(Failure::Internal("no free account number was drawn"))
     }
 
-    /// Signs with a new key from now on. The old one is kept as long as a token that it signed can live.
+    /// Signs with a new key from now on. The old one is kept as long as a token that it signed can live: no
+    /// setting and no client makes one longer than a day.
     ///
     /// # Errors
     /// The rule that refused it.
@@ -78,8 +79,7 @@ impl App {
     ) -> Result<Done, Failure> {
         let kid = self.mint(request)?.uuid()?.simple().to_string();
         let key = self.new_key(caller.account(), kid)?;
-        let margin = Lifetime::from_secs(60);
-        let retire_after = Lifetime(self.settings().access_token.0.saturating_add(margin.0));
+        let retire_after = Lifetime::from_secs(86_400 + 60);
         let action = Action::RotateSigningKey { key, retire_after };
         self.execute(&caller.orders(request, expect, action), request).await
     }

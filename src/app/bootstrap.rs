@@ -24,12 +24,13 @@ pub enum NotOpened {
 const MINT_KEY: Place<'_> = Place { account: "", record: "cluster", purpose: "mint key" };
 
 impl App {
-    /// Opens the cluster's secrets, making them if nobody has. Until then nothing that needs them is served.
+    /// Opens the cluster's secrets and its default account, making them if nobody has. Until then nothing
+    /// that needs them is served.
     ///
     /// # Errors
     /// [`NotOpened::NotYet`] while the cluster cannot be read or written; [`NotOpened::WrongKey`] for good.
     pub async fn open_secrets(&self, patience: Duration) -> Result<(), NotOpened> {
-        if self.mint_key.get().is_some() {
+        if self.is_open() {
             return Ok(());
         }
         let request = Request::once(Instant::now() + patience, Origin::default());
@@ -37,8 +38,10 @@ impl App {
         let opened = self.sealer.open(&MINT_KEY, sealed.as_bytes()).map_err(NotOpened::WrongKey)?;
         let key: [u8; 32] =
             opened.expose().as_slice().try_into().map_err(|_| NotOpened::WrongKey(SealError::Damaged))?;
-        // A second call has opened the same.
+        // A second call has opened the same, here and below.
         let _ = self.mint_key.set(MintKey::new(Secret::new(key)));
+        self.open_default_account(&request.step(1)).await.map_err(NotOpened::NotYet)?;
+        let _ = self.opened.set(());
         Ok(())
     }
 

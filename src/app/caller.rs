@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use conclave_cluster::state::View;
 
+use super::terms::KEYSTONE;
 use super::{AUDIENCE, App, Failure, Request};
 use crate::auth::claims::Claims;
 use crate::auth::verifier::{self, Expected};
+use crate::domain::session::Family;
 use crate::domain::{
     AccountId, Action, Actor, Command, Expectation, Principal, Rejection, SessionId, session,
 };
@@ -30,6 +32,14 @@ impl App {
     /// # Errors
     /// [`Rejection::Unauthenticated`] whatever is the reason.
     pub fn authenticate(&self, view: &View, token: &str) -> Result<Caller, Failure> {
+        self.authenticate_as(view, Family::Native, token)
+    }
+
+    /// The same for the tokens of a family: those of another are nothing to it.
+    ///
+    /// # Errors
+    /// [`Rejection::Unauthenticated`] whatever is the reason.
+    pub fn authenticate_as(&self, view: &View, family: Family, token: &str) -> Result<Caller, Failure> {
         let claimed = verifier::unverified_account(token).and_then(|id| AccountId::parse(&id).ok());
         let account = claimed.ok_or(Rejection::Unauthenticated)?;
         let now = self.now(view);
@@ -39,8 +49,12 @@ impl App {
         })?;
         let expected = Expected {
             keys: keys.set(),
-            issuer: &self.issuer(account),
-            audience: AUDIENCE,
+            issuer: &self.issuer_of(family, account),
+            audience: match family {
+                Family::Native => Some(AUDIENCE),
+                // Its clients choose whom their tokens are for.
+                Family::Keystone => None,
+            },
             now: LogTime(now.0),
         };
         let claims = self.verifier.verify(token, &expected).map_err(|error| {
@@ -49,7 +63,7 @@ impl App {
         })?;
         let session: SessionId = claims.sid.parse().map_err(|_| Rejection::Unauthenticated)?;
         let live = session::live(view, account, session, now)?;
-        if live.session.principal.id() != claims.sub {
+        if live.session.principal.id() != claims.sub || live.session.grant.family != family {
             return Err(Rejection::Unauthenticated.into());
         }
         Ok(Caller {
@@ -67,6 +81,15 @@ impl App {
     #[must_use]
     pub fn issuer(&self, account: AccountId) -> String {
         format!("{}:{account}", self.settings().issuer)
+    }
+
+    /// The issuer of an account's tokens of a family.
+    #[must_use]
+    pub fn issuer_of(&self, family: Family, account: AccountId) -> String {
+        match family {
+            Family::Native => self.issuer(account),
+            Family::Keystone => KEYSTONE.to_owned(),
+        }
     }
 }
 

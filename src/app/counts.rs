@@ -96,9 +96,13 @@ impl Counts {
 fn outcome(failure: &Failure) -> &'static str {
     match failure {
         Failure::Rejected(Rejection::Damaged | Rejection::UnknownCommand) | Failure::Internal(_) => ERROR,
-        Failure::Rejected(_) | Failure::Password(_) | Failure::SwitchedOff { .. } | Failure::KeyReused => {
-            REFUSED
-        }
+        Failure::Rejected(_)
+        | Failure::Password(_)
+        | Failure::Locked { .. }
+        | Failure::Disabled
+        | Failure::NothingGranted
+        | Failure::SwitchedOff { .. }
+        | Failure::KeyReused => REFUSED,
         Failure::Busy { .. } | Failure::Limited(_) => BUSY,
         Failure::Unavailable(_) | Failure::Revision(_) | Failure::NotReady => UNAVAILABLE,
     }

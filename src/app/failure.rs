@@ -8,7 +8,7 @@ use conclave_cluster::state::AsOfError;
 use crate::auth::hasher::HashError;
 use crate::auth::mint::NoRandomness;
 use crate::auth::password::PasswordError;
-use crate::domain::Rejection;
+use crate::domain::{Rejection, Timestamp};
 use crate::rate::Exceeded;
 use crate::replica::ReadError;
 use crate::tenants::OrderError;
@@ -22,6 +22,15 @@ pub enum Failure {
     /// The password breaks the rule for its length.
     #[error(transparent)]
     Password(#[from] PasswordError),
+    /// The password is right, and too many wrong ones came before. Most surfaces do not tell.
+    #[error("locked for the time being")]
+    Locked { until: Timestamp },
+    /// The credentials are right, and their owner may not act. Most surfaces do not tell.
+    #[error("disabled")]
+    Disabled,
+    /// Of the scopes or audiences that a client asks for it has none.
+    #[error("nothing of what is asked for can be given")]
+    NothingGranted,
     /// Not now, or not known.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),

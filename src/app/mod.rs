@@ -13,11 +13,13 @@ pub mod bootstrap;
 pub mod caller;
 pub mod counts;
 pub mod failure;
+pub mod first;
 pub mod idempotency;
 mod keys;
 pub mod permit;
 pub mod refresh;
 pub mod sign_in;
+pub mod terms;
 pub mod tokens;
 pub mod users;
 
@@ -77,6 +79,7 @@ pub struct App {
     keys: keys::KeyCache,
     shared_key: Option<SigningKey>,
     mint_key: OnceLock<MintKey>,
+    opened: OnceLock<()>,
     counts: counts::Counts,
 }
 
@@ -125,6 +128,7 @@ impl App {
             keys: keys::KeyCache::default(),
             shared_key: shared.transpose()?,
             mint_key: OnceLock::new(),
+            opened: OnceLock::new(),
             counts: counts::Counts::new(),
         })
     }
@@ -183,10 +187,10 @@ impl App {
         view.as_of(decided.checked_sub(1)?).ok()
     }
 
-    /// Whether this node has opened the cluster's secrets.
+    /// Whether this node has opened the cluster's secrets, and there is a default account.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.mint_key.get().is_some()
+        self.opened.get().is_some()
     }
 
     /// Whether a token is that of an operator of this machine.

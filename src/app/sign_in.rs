@@ -1,21 +1,28 @@
 //! Signing in, with a password or an API key.
 //!
 //! Whatever is wrong (account, name, password, a disabled user) the answer is the same and took the same
-//! work: an unknown name costs a hash as well.
+//! work: an unknown name costs a hash and an entry in the log as well.
+//!
+//! # Why a refusal is a command
+//! A try is counted and written down in log order before its answer is given, so that several nodes together
+//! answer no more guesses than one would: see [`crate::domain::lockout`].
 
 use std::sync::Arc;
 
 use conclave_cluster::state::View;
 
 use super::admit::Tried;
+use super::terms::{Terms, grant};
 use super::tokens::{Tokens, opened, stored_hash};
 use super::{App, Failure, Request};
 use crate::auth::hasher::Checked;
 use crate::auth::password::Password;
+use crate::domain::lockout::{RefusedSignIn, Why};
 use crate::domain::session::{NewRefresh, NewSession, Proof};
+use crate::domain::user::UserStatus;
 use crate::domain::{
-    AccountId, Action, Actor, Command, Email, Expectation, PasswordHash, Principal, Rejection, Resource,
-    SessionId, UserId, account, service, user,
+    AccountId, Action, Actor, Command, Email, Expectation, PasswordHash, Principal, Rejection, Reply,
+    Resource, SessionId, Stored, UserId, account, service, user,
 };
 use crate::replica::Freshness;
 use crate::tenants::Gate;
@@ -42,22 +49,24 @@ pub enum Who {
 
 /// A password race with a change of it is tried again so often.
 const ATTEMPTS: u32 = 3;
+/// The step of a request that writes a refusal down; those before it are tries to open a session.
+const REFUSAL: u32 = 100;
 
 impl App {
     /// Checks a password and opens a session.
     ///
     /// # Errors
-    /// [`Rejection::BadCredentials`] for everything that is wrong with them; [`Failure::Limited`] beyond
-    /// `rate_limit_login`.
+    /// [`Rejection::BadCredentials`] for everything that is wrong with them; [`Failure::Disabled`] and
+    /// [`Failure::Locked`] only when the password is right; [`Failure::Limited`] beyond `rate_limit_login`.
     pub async fn sign_in(
         self: &Arc<Self>,
         who: &Who,
         password: Password,
-        style: RefreshStyle,
+        terms: &Terms,
         request: &Request,
     ) -> Result<Tokens, Failure> {
         self.admit(Gate::SignIn, Some(who.tried()), request).await?;
-        let tokens = self.try_password(who, password, style, request).await;
+        let tokens = self.try_password(who, password, terms, request).await;
         self.counts.tried(&tokens);
         tokens
     }
@@ -66,27 +75,34 @@ impl App {
         self: &Arc<Self>,
         who: &Who,
         password: Password,
-        style: RefreshStyle,
+        terms: &Terms,
         request: &Request,
     ) -> Result<Tokens, Failure> {
         for attempt in 0..ATTEMPTS {
             let view = self.view(Freshness::Linearizable, request.deadline).await?;
-            let Some((account, id, stored)) = find(&view, who)? else {
+            let Some(found) = find(&view, who)? else {
                 self.hasher.verify_unknown(password).await?;
-                return Err(Rejection::BadCredentials.into());
+                let refused = RefusedSignIn::new(None, who.login(), Why::Unknown);
+                return Err(self.refuse(&view, who.account(), refused, request).await);
             };
-            let Checked::Right { needs_rehash } =
-                self.hasher.verify(password.clone(), stored.value.phc()).await?
-            else {
-                return Err(Rejection::BadCredentials.into());
+            let Found { account, user, stored, is_active } = found;
+            let phc = stored.value.hash.phc();
+            let Checked::Right { needs_rehash } = self.hasher.verify(password.clone(), phc).await? else {
+                let refused = RefusedSignIn::new(Some(user), who.login(), Why::WrongPassword);
+                return Err(self.refuse(&view, Some(account), refused, request).await);
             };
-            let proof = Proof::Password { user: id, revision: stored.revision };
-            match self.open_session(account, proof, Some(style), &request.step(attempt)).await {
+            if !is_active {
+                let refused = RefusedSignIn::new(Some(user), who.login(), Why::Disabled);
+                return Err(self.refuse(&view, Some(account), refused, request).await);
+            }
+            let proof = Proof::Password { user, revision: stored.revision };
+            let principal = Principal::User(user);
+            match self.open_session(&view, account, &principal, proof, terms, &request.step(attempt)).await {
                 // The password row changed meanwhile: by a rehash of another sign-in, or by a new password.
                 Err(Failure::Rejected(Rejection::BadCredentials)) if attempt + 1 < ATTEMPTS => {}
                 Ok(tokens) => {
                     if needs_rehash {
-                        self.rehash(account, id, stored.revision, password, request);
+                        self.rehash(account, user, stored.revision, password, request);
                     }
                     return Ok(tokens);
                 }
@@ -102,8 +118,14 @@ impl App {
     /// Always; [`Rejection::BadCredentials`] unless it could not even do that.
     pub async fn sign_in_nobody(&self, password: Password, request: &Request) -> Result<Tokens, Failure> {
         self.admit(Gate::SignIn, None, request).await?;
-        let work = self.hasher.verify_unknown(password).await;
-        let refused = work.map_err(Failure::from).and(Err(Rejection::BadCredentials.into()));
+        let refused = match self.hasher.verify_unknown(password).await {
+            Ok(_) => {
+                let view = self.view(Freshness::Linearizable, request.deadline).await?;
+                self.refuse(&view, None, RefusedSignIn::new(None, "", Why::Unknown), request).await
+            }
+            Err(error) => error.into(),
+        };
+        let refused = Err(refused);
         self.counts.tried(&refused);
         refused
     }
@@ -112,17 +134,19 @@ impl App {
     /// must be the name of the key's service account.
     ///
     /// # Errors
-    /// [`Rejection::BadCredentials`] for everything that is wrong with it.
+    /// [`Rejection::BadCredentials`] for everything that is wrong with it; [`Failure::Disabled`] only when the
+    /// key is right.
     pub async fn sign_in_with_key(
         &self,
         account: AccountId,
         name: Option<&str>,
         key: &str,
+        terms: &Terms,
         request: &Request,
     ) -> Result<Tokens, Failure> {
         let tried = name.map(|login| Tried { account: Some(account), login });
         self.admit(Gate::Service, tried, request).await?;
-        let tokens = self.try_key(account, name, key, request).await;
+        let tokens = self.try_key(account, name, key, terms, request).await;
         self.counts.tried(&tokens);
         tokens
     }
@@ -132,46 +156,95 @@ impl App {
         account: AccountId,
         name: Option<&str>,
         key: &str,
+        terms: &Terms,
         request: &Request,
     ) -> Result<Tokens, Failure> {
         let view = self.view(Freshness::Linearizable, request.deadline).await?;
         let hash = stored_hash(key);
-        let found = service::find_key(&view, account, &hash)?.ok_or(Rejection::BadCredentials)?;
-        if let Some(name) = name
-            && service::find_by_name(&view, account, name)? != Some(found.0)
-        {
-            return Err(Rejection::BadCredentials.into());
+        let login = name.unwrap_or_default();
+        let found = service::find_key(&view, account, &hash)?;
+        let named = name.map(|name| service::find_by_name(&view, account, name)).transpose()?;
+        let found = found
+            .filter(|(id, key)| key.is_good(self.now(&view)) && named.is_none_or(|named| named == Some(*id)));
+        let Some((id, _)) = found else {
+            let refused = RefusedSignIn::new(None, login, Why::WrongKey);
+            return Err(self.refuse(&view, Some(account), refused, request).await);
+        };
+        let is_active = service::find(&view, account, id)?.is_some_and(|row| row.value.is_active);
+        if !is_active {
+            let refused = RefusedSignIn::new(None, login, Why::Disabled);
+            self.refuse(&view, Some(account), refused, request).await;
+            return Err(Failure::Disabled);
         }
-        self.open_session(account, Proof::ApiKey { hash }, None, request).await
+        let proof = Proof::ApiKey { hash };
+        self.open_session(&view, account, &Principal::Service(id), proof, terms, request).await
     }
 
     async fn open_session(
         &self,
+        view: &View,
         account: AccountId,
+        principal: &Principal,
         proof: Proof,
-        style: Option<RefreshStyle>,
+        terms: &Terms,
         request: &Request,
     ) -> Result<Tokens, Failure> {
         let mut mint = self.mint(request)?;
         let id = SessionId::new(mint.session_id()?);
-        let token = style.map(|_| mint.refresh_token()).transpose()?;
-        let refresh = match (style, token.as_ref().map(|token| stored_hash(token.expose()))) {
+        let token = terms.refresh.map(|_| mint.refresh_token()).transpose()?;
+        let refresh = match (terms.refresh, token.as_ref().map(|token| stored_hash(token.expose()))) {
             (Some(RefreshStyle::Fixed), Some(hash)) => NewRefresh::Fixed(hash),
             (Some(RefreshStyle::Rotating), Some(hash)) => NewRefresh::Rotating(hash),
             (None, _) | (_, None) => NewRefresh::None,
         };
-        let lifetime = match style {
-            Some(_) => self.settings().refresh_token,
-            None => self.settings().access_token,
-        };
-        let action = Action::OpenSession(NewSession { id, proof, refresh, lifetime });
+        let grant = grant(view, account, principal, terms)?;
+        // A session without a refresh token lasts as long as its one access token.
+        let lifetime = if terms.refresh.is_some() { terms.session } else { grant.access };
+        let action = Action::OpenSession(NewSession { id, proof, refresh, lifetime, grant });
         let by = Actor::Anonymous;
         let command = Command { account, by, origin: request.origin.clone(), expect: Vec::new(), action };
         let done = self.execute(&command, request).await?;
         let session = opened(&done, account)?;
-        let mut tokens = self.issue(&done.view, account, session, done.at, &mut mint)?;
-        tokens.refresh = token;
-        Ok(tokens)
+        self.issue(&done.view, account, session, None, done.at, token, &mut mint)
+    }
+
+    /// Writes a refusal down and says what the client may learn of it. What concerns no account that there is
+    /// is written down in the cluster's own trail.
+    pub(super) async fn refuse(
+        &self,
+        view: &View,
+        account: Option<AccountId>,
+        refused: RefusedSignIn,
+        request: &Request,
+    ) -> Failure {
+        let why = refused.why;
+        let account = match account.map(|id| account::find(view, id).map(|found| found.map(|_| id))) {
+            Some(Ok(Some(id))) => id,
+            Some(Ok(None)) | None => AccountId::CLUSTER,
+            Some(Err(rejection)) => return rejection.into(),
+        };
+        let action = Action::RefuseSignIn(refused);
+        let by = Actor::Anonymous;
+        let command = Command { account, by, origin: request.origin.clone(), expect: Vec::new(), action };
+        match self.execute(&command, &request.step(REFUSAL)).await {
+            Ok(done) => match done.reply {
+                Reply::SignInLocked { until } => Failure::Locked { until },
+                Reply::SignInRefused { locked_until: None } if why == Why::Disabled => Failure::Disabled,
+                Reply::Done
+                | Reply::Changed(_)
+                | Reply::SessionOpened { .. }
+                | Reply::ReuseEndedSession { .. }
+                | Reply::SignInRefused { .. } => match why {
+                    Why::BadRefreshToken => Rejection::BadRefreshToken.into(),
+                    Why::WrongPassword
+                    | Why::Unknown
+                    | Why::Disabled
+                    | Why::WrongKey
+                    | Why::PasswordExpired => Rejection::BadCredentials.into(),
+                },
+            },
+            Err(failure) => failure,
+        }
     }
 
     /// Stores the same password under newer parameters, behind the caller's back: a sign-in does not wait
@@ -199,26 +272,52 @@ impl App {
     }
 }
 
-type Found = (AccountId, UserId, crate::domain::Stored<PasswordHash>);
+/// A user that could be meant, with its password.
+struct Found {
+    account: AccountId,
+    user: UserId,
+    stored: Stored<user::Password>,
+    is_active: bool,
+}
 
-/// The user and its password, if it could sign in: looked at before the hash is checked, so that a refusal
-/// tells nothing by the time it took.
+impl Who {
+    fn account(&self) -> Option<AccountId> {
+        match self {
+            Self::Root(_) => None,
+            Self::Anyone(account, _) | Self::NotRoot(account, _) => Some(*account),
+        }
+    }
+
+    fn login(&self) -> &str {
+        match self {
+            Self::Root(email) => email.as_str(),
+            Self::Anyone(_, login) | Self::NotRoot(_, login) => login,
+        }
+    }
+}
+
+/// The user and its password. Whether it may act is looked at after the password was checked, so that a
+/// refusal tells nothing by the time it took.
 fn find(view: &View, who: &Who) -> Result<Option<Found>, Rejection> {
     let (account, id) = match who {
         Who::Root(email) => match account::find_by_root_email(view, email)? {
-            Some(account) => (account, account::find(view, account)?.map(|row| row.value.root)),
+            Some(account) => (account, account::find(view, account)?.and_then(|row| row.value.root())),
             None => return Ok(None),
         },
         Who::Anyone(account, login) | Who::NotRoot(account, login) => {
             (*account, user::find_by_login(view, *account, login)?)
         }
     };
-    let Some(id) = id else { return Ok(None) };
-    let may_try = match Principal::User(id).standing(view, account) {
-        Ok(standing) => !(standing.is_root && matches!(who, Who::NotRoot(..))),
-        Err(Rejection::NotFound(_)) => false,
-        Err(other) => return Err(other),
-    };
-    let password = user::find_password(view, account, id)?;
-    Ok(password.filter(|_| may_try).map(|stored| (account, id, stored)))
+    let Some(user) = id else { return Ok(None) };
+    let Some(row) = user::find(view, account, user)? else { return Ok(None) };
+    let is_meant = row.value.status != UserStatus::Deleted
+        && !(row.value.is_root && matches!(who, Who::NotRoot(..)))
+        && account::open_account(view, account).is_ok();
+    let password = user::find_password(view, account, user)?;
+    Ok(password.filter(|_| is_meant).map(|stored| Found {
+        account,
+        user,
+        stored,
+        is_active: row.value.is_active(),
+    }))
 }

@@ -2,14 +2,17 @@
 
 use conclave_cluster::state::View;
 
+use super::terms::{KEYSTONE, scopes_of};
 use super::{AUDIENCE, App, Caller, Done, Failure, Request};
-use crate::auth::claims::Claims;
+use crate::auth::claims::{Audience, Claims};
 use crate::auth::keys::Jwks;
 use crate::auth::mint::Mint;
+use crate::auth::refresh::{self, RefreshClaims};
 use crate::auth::token::SecretHash as TokenHash;
+use crate::domain::session::Family;
 use crate::domain::{
-    AccountId, Action, Actor, Command, Noun, Principal, Rejection, Reply, SecretHash, Timestamp, membership,
-    session, user,
+    AccountId, Action, Actor, Command, Noun, Permission, Principal, Rejection, Reply, SecretHash, Timestamp,
+    membership, session, user,
 };
 use crate::secret::Secret;
 
@@ -21,6 +24,10 @@ pub struct Tokens {
     pub refresh: Option<Secret<String>>,
     /// How long the access token is good, in seconds.
     pub expires_in: u64,
+    /// The name of the access token.
+    pub jti: String,
+    /// What the access token may be used for, in families whose tokens say so.
+    pub scope: Vec<Permission>,
     pub account: AccountId,
     pub session: session::Session,
     /// The revision at which this holds.
@@ -28,30 +35,42 @@ pub struct Tokens {
 }
 
 impl App {
-    /// Signs an access token for a session, dated `at`.
+    /// Signs an access token for a session, dated `at`, in the words of the session's family. `narrower` are
+    /// fewer scopes than the session has; `refresh` is the refresh token that goes with it.
+    #[expect(clippy::too_many_arguments, reason = "what a token is made of")]
     pub(super) fn issue(
         &self,
         view: &View,
         account: AccountId,
         session: session::Session,
+        narrower: Option<Vec<Permission>>,
         at: Timestamp,
+        refresh: Option<Secret<String>>,
         mint: &mut Mint,
     ) -> Result<Tokens, Failure> {
-        let expires_at = at.plus(self.settings().access_token).min(session.expires_at);
+        let grant = &session.grant;
+        let expires_at = at.plus(grant.access).min(session.expires_at);
         let standing = session.principal.standing(view, account).map_err(gone)?;
         let roles = membership::roles_of(view, account, &session.principal)?;
         let person = match session.principal {
             Principal::User(id) => user::find(view, account, id)?.map(|row| row.value),
-            Principal::Service(_) => None,
+            Principal::Service(_) | Principal::Subject(_) => None,
         };
         let kind = match session.principal {
             Principal::User(_) if standing.is_root => "root",
             Principal::User(_) => "user",
             Principal::Service(_) => "service-account",
+            Principal::Subject(_) => "subject",
         };
+        let scope = match narrower {
+            Some(scope) => scope,
+            None => still_owned(view, account, &session)?,
+        };
+        let is_keystone = grant.family == Family::Keystone;
+        let is_service = matches!(session.principal, Principal::Service(_));
         let claims = Claims {
-            iss: self.issuer(account),
-            aud: AUDIENCE.to_owned(),
+            iss: self.issuer_of(grant.family, account),
+            aud: audience_of(grant),
             sub: session.principal.id(),
             exp: expires_at.seconds(),
             nbf: at.seconds(),
@@ -63,14 +82,31 @@ impl App {
             roles: roles.iter().take(MAX_ROLES_IN_TOKEN).map(ToString::to_string).collect(),
             username: Some(standing.name),
             email: person.and_then(|user| user.email).map(String::from),
+            scopes: is_keystone.then(|| scope.iter().map(ToString::to_string).collect()),
+            token_type: is_keystone.then(|| if is_service { "service" } else { "access" }.to_owned()),
+            client_id: grant.client.as_ref().map(ToString::to_string),
         };
         let keys = self.key_set(view, account, at)?;
-        let access = self
-            .signing_key(&keys)?
-            .sign(&claims)
-            .map_err(|_| Failure::Internal("a token could not be signed"))?;
+        let key = self.signing_key(&keys)?;
+        let unsigned = |_| Failure::Internal("a token could not be signed");
+        let access = key.sign(&claims).map_err(unsigned)?;
+        let refresh = match refresh {
+            Some(token) if is_keystone => {
+                let dress = RefreshClaims {
+                    iss: &claims.iss,
+                    aud: Audience::Many(vec![KEYSTONE.to_owned()]),
+                    sub: &claims.sub,
+                    exp: session.expires_at.seconds(),
+                    iat: claims.iat,
+                    acct: &claims.acct,
+                };
+                Some(refresh::dress(&token, &dress, key).map_err(unsigned)?)
+            }
+            other => other,
+        };
         let expires_in = claims.exp.saturating_sub(claims.iat);
-        Ok(Tokens { access, refresh: None, expires_in, account, session, revision: view.revision() })
+        let (jti, revision) = (claims.jti, view.revision());
+        Ok(Tokens { access, refresh, expires_in, jti, scope, account, session, revision })
     }
 
     /// The public keys of an account (RFC 7517).
@@ -81,7 +117,8 @@ impl App {
         Ok(self.key_set(view, account, self.now(view))?.set().jwks())
     }
 
-    /// Whether an access token is good, and whose it is; `None` for all others (RFC 7662 section 2.2).
+    /// Whether an access token of a family is good, and whose it is; `None` for all others (RFC 7662 section
+    /// 2.2).
     ///
     /// # Errors
     /// Only what keeps this node from knowing.
@@ -89,9 +126,10 @@ impl App {
         &self,
         view: &View,
         account: AccountId,
+        family: Family,
         token: &str,
     ) -> Result<Option<Caller>, Failure> {
-        match self.authenticate(view, token) {
+        match self.authenticate_as(view, family, token) {
             Ok(caller) if caller.account() == account => Ok(Some(caller)),
             Ok(_) | Err(Failure::Rejected(Rejection::Unauthenticated)) => Ok(None),
             Err(other) => Err(other),
@@ -107,10 +145,11 @@ impl App {
         &self,
         view: &View,
         account: AccountId,
+        family: Family,
         token: &str,
         request: &Request,
     ) -> Result<Option<Done>, Failure> {
-        let Some(session) = self.session_of_token(view, account, token)? else { return Ok(None) };
+        let Some(session) = self.session_of_token(view, account, family, token)? else { return Ok(None) };
         let by = Actor::SignedIn { principal: session.principal, session: session.id };
         let action = Action::EndSession { session: session.id };
         let command = Command { account, by, origin: request.origin.clone(), expect: Vec::new(), action };
@@ -123,19 +162,46 @@ impl App {
         }
     }
 
-    fn session_of_token(
+    /// The live session that an access or refresh token of a family belongs to.
+    ///
+    /// # Errors
+    /// Only what keeps this node from knowing.
+    pub fn session_of_token(
         &self,
         view: &View,
         account: AccountId,
+        family: Family,
         token: &str,
     ) -> Result<Option<session::Session>, Failure> {
         let now = self.now(view);
-        let id = match self.introspect(view, account, token)? {
+        let id = match self.introspect(view, account, family, token)? {
             Some(caller) => Some(caller.session()),
             None => session::pointer(view, account, &stored_hash(token))?.map(|pointer| pointer.session),
         };
         let live = id.and_then(|id| session::live(view, account, id, now).ok());
-        Ok(live.map(|live| live.session))
+        Ok(live.map(|live| live.session).filter(|session| session.grant.family == family))
+    }
+}
+
+/// The scopes of a session that its principal still has.
+fn still_owned(
+    view: &View,
+    account: AccountId,
+    session: &session::Session,
+) -> Result<Vec<Permission>, Failure> {
+    if session.grant.scope.is_empty() {
+        return Ok(Vec::new());
+    }
+    let owned = scopes_of(view, account, &session.principal)?;
+    Ok(session.grant.scope.iter().filter(|scope| owned.contains(scope)).cloned().collect())
+}
+
+/// Whom a token of that grant is for.
+fn audience_of(grant: &session::Grant) -> Audience {
+    match grant.family {
+        Family::Native => Audience::One(AUDIENCE.to_owned()),
+        Family::Keystone if grant.audience.is_empty() => Audience::Many(vec![KEYSTONE.to_owned()]),
+        Family::Keystone => Audience::Many(grant.audience.iter().map(ToString::to_string).collect()),
     }
 }
 
@@ -155,6 +221,8 @@ pub(super) fn opened(done: &Done, account: AccountId) -> Result<session::Session
             Ok(found.ok_or(Rejection::Unauthenticated)?.value)
         }
         Reply::ReuseEndedSession { .. } => Err(Rejection::BadRefreshToken.into()),
+        Reply::SignInRefused { .. } => Err(Rejection::BadCredentials.into()),
+        Reply::SignInLocked { until } => Err(Failure::Locked { until }),
         Reply::Done | Reply::Changed(_) => Err(Failure::Internal("a reply of another command")),
     }
 }

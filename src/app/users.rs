@@ -6,11 +6,12 @@ use super::{App, Caller, Done, Failure, Request};
 use crate::auth::hasher::Checked;
 use crate::auth::mint::ApiKeyForm;
 use crate::auth::password::Password;
-use crate::domain::service::{NewApiKey, NewServiceAccount};
+use crate::domain::lockout::{RefusedSignIn, Why};
+use crate::domain::service::{Client, NewApiKey, NewServiceAccount};
 use crate::domain::user::{NewUser, UserChanges};
 use crate::domain::{
-    Action, ApiKeyId, Expectation, Label, Lifetime, Noun, PasswordHash, Principal, Rejection, Resource,
-    RoleName, ServiceId, UserId, UserName, user,
+    Action, ApiKeyId, Expectation, Label, Lifetime, Noun, PasswordHash, Principal, Rejection, Reply,
+    Resource, RoleName, ServiceId, UserId, UserName, user,
 };
 use crate::replica::Freshness;
 use crate::secret::Secret;
@@ -72,7 +73,7 @@ impl App {
                 let password = PasswordHash::new(self.hasher.hash(password).await?);
                 Action::Transaction(vec![
                     Action::UpdateUser { user, changes },
-                    Action::SetPassword { user, password },
+                    Action::SetPassword { user, password, history: 0 },
                 ])
             }
         };
@@ -98,14 +99,21 @@ impl App {
             let view = self.view(Freshness::Linearizable, request.deadline).await?;
             let stored = user::find_password(&view, caller.account(), user)?;
             let stored = stored.ok_or(Rejection::NotFound(Noun::User))?;
-            match self.hasher.verify(current, stored.value.phc()).await? {
-                Checked::Right { .. } => {}
-                Checked::Wrong => return Err(Rejection::BadCredentials.into()),
+            match self.hasher.verify(current, stored.value.hash.phc()).await? {
+                Checked::Right { .. } => {
+                    let revision = stored.revision;
+                    let order = caller.orders(request, Vec::new(), Action::ProvePassword { user, revision });
+                    proven(&self.execute(&order, &request.step(PROOF)).await?.reply)?;
+                }
+                Checked::Wrong => {
+                    let refused = RefusedSignIn::new(Some(user), caller.name(), Why::WrongPassword);
+                    return Err(self.refuse(&view, Some(caller.account()), refused, request).await);
+                }
             }
             expect.push(Expectation { resource: Resource::Password(user), revision: stored.revision });
         }
         let password = PasswordHash::new(self.hasher.hash(new).await?);
-        let action = Action::SetPassword { user, password };
+        let action = Action::SetPassword { user, password, history: 0 };
         self.execute(&caller.orders(request, expect, action), request).await
     }
 
@@ -119,13 +127,14 @@ impl App {
         name: UserName,
         roles: Vec<RoleName>,
         form: ApiKeyForm,
+        client: Option<Client>,
         request: &Request,
     ) -> Result<(ServiceId, MintedKey, Done), Failure> {
         let mut mint = self.mint(request)?;
         let id = ServiceId::new(mint.uuid()?);
         let minted = MintedKey { id: ApiKeyId::new(mint.uuid()?), key: mint.api_key(form)? };
         let key = self.new_api_key(&minted, None, None);
-        let action = Action::CreateServiceAccount(NewServiceAccount { id, name, roles, key });
+        let action = Action::CreateServiceAccount(NewServiceAccount { id, name, roles, key, client });
         let done = self.execute(&caller.orders(request, Vec::new(), action), request).await?;
         Ok((id, minted, done))
     }
@@ -154,5 +163,19 @@ impl App {
         let longest = self.settings().api_key;
         let lifetime = lifetime.map_or(longest, |asked| asked.min(longest));
         NewApiKey { id: minted.id, hash: stored_hash(minted.key.expose()), label, lifetime }
+    }
+}
+
+/// The step of a request that proves the current password.
+const PROOF: u32 = 101;
+
+/// What the log said to a right password.
+fn proven(reply: &Reply) -> Result<(), Failure> {
+    match reply {
+        Reply::SignInLocked { until } => Err(Failure::Locked { until: *until }),
+        Reply::SignInRefused { .. } => Err(Rejection::BadCredentials.into()),
+        Reply::Done | Reply::Changed(_) | Reply::SessionOpened { .. } | Reply::ReuseEndedSession { .. } => {
+            Ok(())
+        }
     }
 }

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct Claims {
     /// Issuer: the account's own.
     pub iss: String,
-    /// Audience.
-    pub aud: String,
+    /// Audience: one text or a list (RFC 7519 section 4.1.3).
+    pub aud: Audience,
     /// Who: the principal's id.
     pub sub: String,
     /// Good until, exclusive.
@@ -37,6 +37,31 @@ pub struct Claims {
     /// The principal's e-mail address, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
+    /// What the token may be used for, in families whose tokens say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
+    /// `access` or `service`, in the same families.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub token_type: Option<String>,
+    /// The client that the user signed in through, as it called itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+}
+
+/// Whom a token is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Audience {
+    /// Whether a token with this audience is for `who` and nobody else, in the one way that we write it.
+    #[must_use]
+    pub fn is(&self, who: &str) -> bool {
+        matches!(self, Self::One(one) if one == who)
+    }
 }
 
 /// How far ahead of ours the clock of the node that issued a token may be, in seconds. It widens `nbf` and
@@ -70,7 +95,7 @@ mod tests {
         let text = || "x".to_owned();
         Claims {
             iss: text(),
-            aud: text(),
+            aud: Audience::One(text()),
             sub: text(),
             exp,
             nbf,
@@ -82,6 +107,9 @@ mod tests {
             roles: vec![],
             username: None,
             email: None,
+            scopes: None,
+            token_type: None,
+            client_id: None,
         }
     }
 

@@ -330,7 +330,9 @@ fn claims_of_the_wrong_kind() {
         table.refuse(&format!("{name} twice"), &signed(&twice), BadClaims);
     }
     for name in ["iss", "aud", "sub", "jti", "sid", "acct", "kind"] {
-        for value in [json!(1), json!([payload()[name]]), json!({"a": 1})] {
+        // An audience may be a list of texts (RFC 7519 section 4.1.3), and of nothing else.
+        let list = if name == "aud" { json!([payload()[name], 1]) } else { json!([payload()[name]]) };
+        for value in [json!(1), list, json!({"a": 1})] {
             table.refuse(&format!("{name}: {value}"), &with(name, &value), BadClaims);
         }
     }
@@ -347,6 +349,7 @@ fn claims_of_the_wrong_kind() {
         ("iss", json!("")),
         ("aud", json!(AUDIENCE.to_uppercase())),
         ("aud", json!("")),
+        ("aud", json!([AUDIENCE])),
         ("acct", json!("999999999999")),
         ("acct", json!("")),
     ] {

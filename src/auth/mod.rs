@@ -13,12 +13,15 @@
 
 mod cache;
 pub mod claims;
+pub mod guesses;
 pub mod hasher;
 pub mod kek;
 pub mod keys;
 pub mod mint;
 pub mod password;
 pub mod phc;
+pub mod policy;
+pub mod refresh;
 pub mod seal;
 pub mod signer;
 pub mod token;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use jsonwebtoken::{EncodingKey, Header};
+use serde::Serialize;
 
 use super::claims::Claims;
 use super::keys::{KeyAlgorithm, KeyError, VerifyingKey, install_provider};
@@ -76,8 +77,13 @@ impl SigningKey {
     /// # Errors
     /// See [`SignError`].
     pub fn sign(&self, claims: &Claims) -> Result<Secret<String>, SignError> {
+        self.sign_as(ACCESS_TOKEN_TYP, claims)
+    }
+
+    /// Signs a token of the kind `typ`.
+    pub(super) fn sign_as(&self, typ: &str, claims: &impl Serialize) -> Result<Secret<String>, SignError> {
         let mut header = Header::new(self.verifying.algorithm().jwt());
-        header.typ = Some(ACCESS_TOKEN_TYP.to_owned());
+        header.typ = Some(typ.to_owned());
         header.kid = Some(self.verifying.kid().to_owned());
         jsonwebtoken::encode(&header, claims, &self.encoding).map(Secret::new).map_err(|_| SignError)
     }

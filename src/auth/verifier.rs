@@ -36,8 +36,8 @@ pub struct Expected<'e> {
     pub keys: &'e KeySet,
     /// The account's issuer.
     pub issuer: &'e str,
-    /// The audience.
-    pub audience: &'e str,
+    /// Who must be among those that the token is for; `None` where the issuer alone decides.
+    pub audience: Option<&'e str>,
     /// The time now.
     pub now: LogTime,
 }
@@ -183,7 +183,7 @@ fn check_signature(token: &str, key: &VerifyingKey) -> Result<Claims, TokenError
 fn check(claims: &Claims, expected: &Expected<'_>) -> Result<(), TokenError> {
     let is_for_us = claims.acct == expected.keys.account()
         && claims.iss == expected.issuer
-        && claims.aud == expected.audience;
+        && expected.audience.is_none_or(|audience| claims.aud.is(audience));
     if !is_for_us {
         return Err(TokenError::NotForUs);
     }

@@ -20,7 +20,7 @@ pub(super) fn claims() -> Claims {
     let now = NOW.0 / 1000;
     Claims {
         iss: ISSUER.to_owned(),
-        aud: AUDIENCE.to_owned(),
+        aud: crate::auth::claims::Audience::One(AUDIENCE.to_owned()),
         sub: "0f0e0d0c-0b0a-4908-8706-050403020100".to_owned(),
         exp: now + 900,
         nbf: now,
@@ -32,6 +32,9 @@ pub(super) fn claims() -> Claims {
         roles: vec!["admin".to_owned()],
         username: Some("ann".to_owned()),
         email: None,
+        scopes: None,
+        token_type: None,
+        client_id: None,
     }
 }
 
@@ -40,7 +43,7 @@ pub(super) fn verifier() -> Verifier {
 }
 
 pub(super) fn expected(keys: &KeySet) -> Expected<'_> {
-    Expected { keys, issuer: ISSUER, audience: AUDIENCE, now: NOW }
+    Expected { keys, issuer: ISSUER, audience: Some(AUDIENCE), now: NOW }
 }
 
 fn key_set<'k>(keys: impl IntoIterator<Item = &'k SigningKey>) -> KeySet {
@@ -107,7 +110,7 @@ fn account_issuer_and_audience_are_looked_at_on_every_hit() {
         for wrong in [
             Expected { keys: &theirs, ..expected(&ours) },
             Expected { issuer: "https://iam.test/accounts/999999999999", ..expected(&ours) },
-            Expected { audience: "another", ..expected(&ours) },
+            Expected { audience: Some("another"), ..expected(&ours) },
         ] {
             assert_eq!(verifier.verify(token.expose(), &wrong).err(), Some(TokenError::NotForUs));
         }

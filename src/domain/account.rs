@@ -1,19 +1,38 @@
-//! Accounts: one tenant each, owned by a root user.
+//! Accounts: one tenant each, owned by a root user, by whoever holds its key, or by the cluster.
 
 use serde::{Deserialize, Serialize};
 
 use super::key::{self, NewSigningKey};
+use super::role::{self, NewRole};
 use super::rows::tables;
+use super::settings::{self, Registration, SettingsChanges};
 use super::user::{self, NewUser};
-use super::{AccountId, Context, Email, Read, Rejection, Reply, Stored, Timestamp, UserId};
+use super::{
+    AccountId, Context, Email, Read, Rejection, Reply, RoleName, Stored, Timestamp, UserId, membership,
+};
 
-/// A tenant. It is open as long as its root user is active.
+/// A tenant. One with a root user is open as long as that is active.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     pub id: AccountId,
-    pub root: UserId,
+    pub owner: Owner,
     pub created_at: Timestamp,
     pub state: AccountState,
+}
+
+/// Who may do everything in an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Owner {
+    /// A root user.
+    Root(UserId),
+    /// Whoever holds the account's key, see [`super::holder`] (seed 003).
+    KeyHolder,
+    /// Nobody by birth: the default account, [`AccountId::DEFAULT`] (seeds 000, 002, 004). Whoever has a role
+    /// that holds `*` administers it.
+    Cluster {
+        /// The first administrator is made once, and never again.
+        has_had_admin: bool,
+    },
 }
 
 /// Whether an account can be used.
@@ -32,6 +51,27 @@ pub struct NewAccount {
     /// The root user; it must have an e-mail address.
     pub root: NewUser,
     pub key: NewSigningKey,
+}
+
+/// What opening the default account needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefaultAccount {
+    pub key: NewSigningKey,
+    /// The roles that it starts with.
+    pub roles: Vec<NewRole>,
+    /// The roles of those who register themselves.
+    pub registered: Vec<RoleName>,
+}
+
+impl Account {
+    /// The root user, if it has one.
+    #[must_use]
+    pub const fn root(&self) -> Option<UserId> {
+        match self.owner {
+            Owner::Root(user) => Some(user),
+            Owner::KeyHolder | Owner::Cluster { .. } => None,
+        }
+    }
 }
 
 /// The account, closed or not.
@@ -62,14 +102,70 @@ pub fn open_account(rows: &dyn Read, account: AccountId) -> Result<Account, Reje
 }
 
 pub(super) fn create(context: &mut Context<'_>, new: &NewAccount) -> Result<Reply, Rejection> {
+    add(context, Owner::Root(new.root.id))?;
+    key::add(context, &new.key)?;
+    user::create(context, &new.root, true)
+}
+
+/// Opens the default account, once: every node proposes it when it starts, and the first in the log counts.
+pub(super) fn open_default(context: &mut Context<'_>, new: &DefaultAccount) -> Result<Reply, Rejection> {
+    if context.account != AccountId::DEFAULT {
+        return Err(Rejection::Misplaced("there is one default account".to_owned()));
+    }
+    if find(context.rows, context.account)?.is_some() {
+        return Ok(Reply::Changed(false));
+    }
+    add(context, Owner::Cluster { has_had_admin: false })?;
+    key::add(context, &new.key)?;
+    for role in &new.roles {
+        role::create(context, role)?;
+    }
+    let registration = Some(Registration::Open { roles: new.registered.clone() });
+    settings::change(context, &SettingsChanges { registration, ..SettingsChanges::default() })?;
+    Ok(Reply::Changed(true))
+}
+
+/// Makes the first administrator of the default account. A second time nothing happens, also when the first
+/// one has been deleted since: what bootstraps a cluster is good once.
+pub(super) fn create_first_admin(context: &mut Context<'_>, new: &NewUser) -> Result<Reply, Rejection> {
+    let mut account = open_account(context.rows, context.account)?;
+    match account.owner {
+        Owner::Cluster { has_had_admin: true } => return Ok(Reply::Changed(false)),
+        Owner::Cluster { has_had_admin: false } => {}
+        Owner::Root(_) | Owner::KeyHolder => {
+            return Err(Rejection::Misplaced("this account has an owner".to_owned()));
+        }
+    }
+    user::create(context, new, false)?;
+    account.owner = Owner::Cluster { has_had_admin: true };
+    tables::ACCOUNT.put(context.rows, context.account, &[], &account)?;
+    Ok(Reply::Changed(true))
+}
+
+/// Lets somebody in who asks by themselves, with the roles that the account gives to such people.
+pub(super) fn register(context: &mut Context<'_>, new: &NewUser) -> Result<Reply, Rejection> {
+    open_account(context.rows, context.account)?;
+    let settings = settings::of(context.rows, context.account)?;
+    let Registration::Open { roles } = settings.registration else {
+        return Err(Rejection::RegistrationClosed);
+    };
+    if !new.roles.is_empty() {
+        return Err(Rejection::Misplaced("who registers does not choose roles".to_owned()));
+    }
+    let reply = user::create(context, new, false)?;
+    for role in &roles {
+        membership::add(context, &super::Principal::User(new.id), role)?;
+    }
+    Ok(reply)
+}
+
+/// Adds the row of a new account.
+pub(super) fn add(context: &mut Context<'_>, owner: Owner) -> Result<(), Rejection> {
     if context.account == AccountId::CLUSTER || find(context.rows, context.account)?.is_some() {
         return Err(Rejection::AccountIdTaken);
     }
-    let account =
-        Account { id: context.account, root: new.root.id, created_at: context.at, state: AccountState::Open };
-    tables::ACCOUNT.put(context.rows, context.account, &[], &account)?;
-    key::add(context, &new.key)?;
-    user::create(context, &new.root, true)
+    let account = Account { id: context.account, owner, created_at: context.at, state: AccountState::Open };
+    tables::ACCOUNT.put(context.rows, context.account, &[], &account)
 }
 
 /// Closes the account with its root user; every other row stays, for the audit trail.

@@ -1,16 +1,18 @@
 //! Who may do what: one pure function, asked by the edge for a quick no and by `apply` for the last word.
 //!
 //! - The root user may do everything in its account, and nobody else may touch it.
+//! - Whoever holds an account's key may do everything with names, roles and their keys in it.
 //! - Everybody may read and change themselves.
 //! - Others need a permission of the `iam:` family, held through a role.
 //! - Nobody gives away what they do not hold: to give a role, to put a permission into one, or to take over
 //!   a principal (its password, its keys, waking it up), the caller must hold all that it would gain.
 
 use super::rows::Read;
+use super::settings::{Registration, SettingsChanges};
 use super::user::UserStatus;
 use super::{
-    AccountId, Action, Actor, Noun, Permission, Principal, Rejection, RoleName, SessionId, Timestamp, UserId,
-    account, membership, role, session,
+    AccountId, Action, Actor, Noun, Permission, Principal, Rejection, RoleName, SecretHash, SessionId,
+    Timestamp, UserId, account, holder, membership, role, session,
 };
 
 /// The permissions that the native API itself asks for.
@@ -28,6 +30,8 @@ pub mod permission {
     pub const INTROSPECT: &str = "iam:tokens:introspect";
     pub const READ_AUDIT: &str = "iam:audit:read";
     pub const WRITE_KEYS: &str = "iam:signing-keys:write";
+    pub const READ_SETTINGS: &str = "iam:settings:read";
+    pub const WRITE_SETTINGS: &str = "iam:settings:write";
 }
 
 /// Who gives a command, as found in the rows.
@@ -36,6 +40,7 @@ pub enum Caller {
     Anonymous,
     System,
     SignedIn { principal: Principal, session: SessionId, is_root: bool },
+    KeyHolder(SecretHash),
 }
 
 impl Caller {
@@ -43,7 +48,7 @@ impl Caller {
     pub(super) fn session_of(&self, principal: &Principal) -> Option<SessionId> {
         match self {
             Self::SignedIn { principal: own, session, .. } if own == principal => Some(*session),
-            Self::SignedIn { .. } | Self::Anonymous | Self::System => None,
+            Self::SignedIn { .. } | Self::Anonymous | Self::System | Self::KeyHolder(_) => None,
         }
     }
 
@@ -54,6 +59,7 @@ impl Caller {
             Self::SignedIn { principal, session, .. } => {
                 Actor::SignedIn { principal: *principal, session: *session }
             }
+            Self::KeyHolder(key) => Actor::KeyHolder(*key),
         }
     }
 }
@@ -73,6 +79,10 @@ pub fn caller(rows: &dyn Read, account: AccountId, by: &Actor, at: Timestamp) ->
             }
             Ok(Caller::SignedIn { principal: *principal, session: *session, is_root: live.standing.is_root })
         }
+        Actor::KeyHolder(key) => match holder::account_of(rows, key)? {
+            Some(owned) if owned == account => Ok(Caller::KeyHolder(*key)),
+            Some(_) | None => Err(Rejection::Unauthenticated),
+        },
     }
 }
 
@@ -100,8 +110,25 @@ pub fn holds(
 pub fn may(rows: &dyn Read, account: AccountId, caller: &Caller, action: &Action) -> Result<(), Rejection> {
     let me = match action {
         // These prove what they need by what they carry.
-        Action::CreateAccount(_) | Action::OpenSession(_) | Action::RefreshSession(_) => return Ok(()),
-        Action::InstallSecrets(_) | Action::RehashPassword { .. } => return system(caller),
+        Action::CreateAccount(_)
+        | Action::OpenSession(_)
+        | Action::RefreshSession(_)
+        | Action::RefuseSignIn(_)
+        | Action::Register(_)
+        | Action::OpenKeyAccount { .. }
+        | Action::Recover(_) => return Ok(()),
+        Action::InstallSecrets(_)
+        | Action::RehashPassword { .. }
+        | Action::OpenDefaultAccount(_)
+        | Action::CreateFirstAdmin(_)
+        | Action::Observe(_) => return system(caller),
+        Action::RotateHolder { .. }
+        | Action::SetRecovery { .. }
+        | Action::AddMember { .. }
+        | Action::RemoveMember { .. }
+        | Action::AddSubjectKey { .. }
+        | Action::RevokeSubjectKey { .. }
+        | Action::ShortenSubjectKey { .. } => return key_holder(caller),
         Action::Transaction(actions) => {
             return actions.iter().try_for_each(|action| may(rows, account, caller, action));
         }
@@ -122,9 +149,14 @@ pub fn may(rows: &dyn Read, account: AccountId, caller: &Caller, action: &Action
         | Action::UnassignRole { .. }
         | Action::EndSession { .. }
         | Action::EndSessions { .. }
-        | Action::RotateSigningKey { .. } => match caller {
+        | Action::RotateSigningKey { .. }
+        | Action::ChangeSettings(_)
+        | Action::Unlock { .. }
+        | Action::ProvePassword { .. }
+        | Action::SetClient { .. } => match caller {
             Caller::Anonymous => return Err(Rejection::Unauthenticated),
             Caller::System => return existing_account(rows, account),
+            Caller::KeyHolder(_) => return by_key(action),
             Caller::SignedIn { principal, is_root, .. } => Me { rows, account, principal, is_root: *is_root },
         },
     };
@@ -160,10 +192,34 @@ fn existing_account(rows: &dyn Read, account: AccountId) -> Result<(), Rejection
 fn system(caller: &Caller) -> Result<(), Rejection> {
     match caller {
         Caller::System => Ok(()),
-        Caller::Anonymous | Caller::SignedIn { .. } => {
+        Caller::Anonymous | Caller::SignedIn { .. } | Caller::KeyHolder(_) => {
             Err(Rejection::Forbidden("the cluster itself".to_owned()))
         }
     }
+}
+
+/// Names and their keys belong to accounts that are owned by a key.
+fn key_holder(caller: &Caller) -> Result<(), Rejection> {
+    match caller {
+        Caller::KeyHolder(_) => Ok(()),
+        Caller::Anonymous => Err(Rejection::Unauthenticated),
+        Caller::System | Caller::SignedIn { .. } => {
+            Err(Rejection::Forbidden("the key of the account".to_owned()))
+        }
+    }
+}
+
+/// What else a key does: roles and settings. People and programs that sign in need an account with a signing
+/// key, which one that is owned by a key does not have.
+fn by_key(action: &Action) -> Result<(), Rejection> {
+    let is_about_roles = matches!(
+        action,
+        Action::CreateRole(_)
+            | Action::UpdateRole { .. }
+            | Action::DeleteRole { .. }
+            | Action::ChangeSettings(_)
+    );
+    if is_about_roles { Ok(()) } else { Err(Rejection::Forbidden("another kind of account".to_owned())) }
 }
 
 /// A caller who is signed in.
@@ -200,6 +256,7 @@ impl Me<'_> {
             }
             Action::DeleteServiceAccount { .. }
             | Action::SetServiceStatus { active: false, .. }
+            | Action::SetClient { .. }
             | Action::RevokeApiKey { .. } => self.need(permission::WRITE_SERVICES),
             Action::CreateRole(new) => {
                 self.need(permission::WRITE_ROLES)?;
@@ -221,11 +278,34 @@ impl Me<'_> {
             Action::EndSession { session } => self.end_session(*session),
             Action::EndSessions { principal, .. } => self.end_sessions_of(principal),
             Action::RotateSigningKey { .. } => self.need(permission::WRITE_KEYS),
+            Action::ChangeSettings(changes) => self.change_settings(changes),
+            Action::Unlock { user } => self.manage_user(*user),
+            Action::ProvePassword { user, .. } => {
+                if self.is(*user) {
+                    Ok(())
+                } else {
+                    Err(Rejection::Forbidden("the user itself".to_owned()))
+                }
+            }
             Action::CreateAccount(_)
             | Action::OpenSession(_)
             | Action::RefreshSession(_)
             | Action::InstallSecrets(_)
             | Action::RehashPassword { .. }
+            | Action::RefuseSignIn(_)
+            | Action::Register(_)
+            | Action::OpenKeyAccount { .. }
+            | Action::Recover(_)
+            | Action::OpenDefaultAccount(_)
+            | Action::CreateFirstAdmin(_)
+            | Action::Observe(_)
+            | Action::RotateHolder { .. }
+            | Action::SetRecovery { .. }
+            | Action::AddMember { .. }
+            | Action::RemoveMember { .. }
+            | Action::AddSubjectKey { .. }
+            | Action::RevokeSubjectKey { .. }
+            | Action::ShortenSubjectKey { .. }
             | Action::Transaction(_) => Err(Rejection::Misplaced("decided elsewhere".to_owned())),
         }
     }
@@ -260,6 +340,15 @@ impl Me<'_> {
         self.spare_root(&Principal::User(user))
     }
 
+    /// Who lets strangers register with roles gives those roles away.
+    fn change_settings(&self, changes: &SettingsChanges) -> Result<(), Rejection> {
+        self.need(permission::WRITE_SETTINGS)?;
+        match &changes.registration {
+            Some(Registration::Open { roles }) => self.give_new(roles),
+            Some(Registration::Closed) | None => Ok(()),
+        }
+    }
+
     /// The root user closes its own account; other users may leave only by somebody who manages them.
     fn delete_user(&self, user: UserId) -> Result<(), Rejection> {
         if self.is_root && self.is(user) { Ok(()) } else { self.manage_user(user) }
@@ -288,7 +377,7 @@ impl Me<'_> {
             Principal::User(id) => {
                 super::user::find(self.rows, self.account, *id)?.is_some_and(|row| row.value.is_root)
             }
-            Principal::Service(_) => false,
+            Principal::Service(_) | Principal::Subject(_) => false,
         };
         if is_root { Err(Rejection::Forbidden("the root user itself".to_owned())) } else { Ok(()) }
     }

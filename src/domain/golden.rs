@@ -6,6 +6,7 @@
 //! it must show new lines and no changed one.
 
 mod samples;
+mod stored;
 mod variants;
 
 use std::fmt::Write as _;
@@ -58,6 +59,12 @@ fn lines() -> String {
     variants_of("AccountState", &sample::account_states(), &mut text);
     variants_of("KeyAlgorithm", &sample::algorithms(), &mut text);
     variants_of("KeyState", &sample::key_states(), &mut text);
+    variants_of("Owner", &sample::owners(), &mut text);
+    variants_of("Registration", &sample::registrations(), &mut text);
+    variants_of("PasswordRule", &sample::password_rules(), &mut text);
+    variants_of("Family", &sample::families(), &mut text);
+    variants_of("Trail", &sample::trails(), &mut text);
+    variants_of("Why", &sample::reasons(), &mut text);
     one("Command", &sample::command(), &mut text);
     one("Verdict/Ok", &Ok::<_, Rejection>(sample::replies().remove(0)), &mut text);
     one("Verdict/Err", &Err::<super::Reply, _>(Rejection::Unauthenticated), &mut text);
@@ -105,36 +112,46 @@ fn rows(text: &mut String) {
         )*};
     }
     rows! {
-        ACCOUNT(&[]) = sample::stored_account(AccountState::Open);
-        ACCOUNT(&[]) = sample::stored_account(closed);
-        USER(b"id") = sample::stored_user();
+        ACCOUNT(&[]) = stored::stored_account(AccountState::Open);
+        ACCOUNT(&[]) = stored::stored_account(closed);
+        USER(b"id") = stored::stored_user();
         USER_NAME(b"name") = sample::user();
         USER_EMAIL(b"email") = sample::user();
-        PASSWORD(b"id") = sample::password();
-        SERVICE(b"id") = sample::stored_service();
+        PASSWORD(b"id") = stored::stored_password();
+        ATTEMPTS(b"id") = stored::attempts();
+        HOLDER(&[]) = stored::holder();
+        SETTINGS(&[]) = stored::settings();
+        SUBJECT(b"id") = stored::stored_subject();
+        SUBJECT_KEY(b"path") = stored::stored_subject_key();
+        SUBJECT_KEY_HASH(b"hash") = (sample::subject(), sample::api_key());
+        SERVICE(b"id") = stored::stored_service();
         SERVICE_NAME(b"name") = sample::service();
-        API_KEY(b"path") = sample::stored_api_key();
+        API_KEY(b"path") = stored::stored_api_key();
         API_KEY_HASH(b"hash") = (sample::service(), sample::api_key());
-        ROLE(b"name") = sample::stored_role();
+        ROLE(b"name") = stored::stored_role();
         PERMISSION_ROLE(b"key") = ();
         MEMBERSHIP(b"key") = Membership { since: sample::at() };
         ROLE_MEMBER(b"key") = ();
-        SESSION(b"id") = sample::stored_session();
+        SESSION(b"id") = stored::stored_session();
         PRINCIPAL_SESSION(b"key") = ();
-        REFRESH(b"hash") = sample::pointer();
+        REFRESH(b"hash") = stored::pointer();
         SESSION_EXPIRY(b"key") = ();
         SESSION_REFRESH(b"key") = sample::secret();
-        SIGNING_KEY(b"kid") = sample::stored_key(KeyState::Signing);
-        AUDIT_HEAD(&[]) = sample::audit_head();
-        AUDIT(b"sequence") = sample::audit_record();
+        SIGNING_KEY(b"kid") = stored::stored_key(KeyState::Signing);
+        AUDIT_HEAD(b"trail") = stored::audit_head();
+        AUDIT(b"sequence") = stored::audit_record();
     }
     tables::ROOT_EMAIL.put(rows, b"email", &account).unwrap();
     put("ROOT_EMAIL", rows, text);
     tables::CLUSTER_SECRETS.put(rows, &[], &sample::cluster_secrets()).unwrap();
     put("CLUSTER_SECRETS", rows, text);
-    let hash = sample::audit_record().computed_hash();
+    tables::HOLDER_KEY.put(rows, b"hash", &account).unwrap();
+    put("HOLDER_KEY", rows, text);
+    tables::HOLDER_RECOVERY.put(rows, b"hash", &account).unwrap();
+    put("HOLDER_RECOVERY", rows, text);
+    let hash = stored::audit_record().computed_hash();
     writeln!(text, "audit-hash {}", hex(&hash)).unwrap();
-    for (name, principal) in ["user", "service"].iter().zip(sample::principals()) {
+    for (name, principal) in ["user", "service", "subject"].iter().zip(sample::principals()) {
         writeln!(text, "principal-key/{name} {}", hex(&principal.key())).unwrap();
     }
 }

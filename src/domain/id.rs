@@ -58,6 +58,10 @@ id!(
     ApiKeyId
 );
 id!(
+    /// A plain name that holds roles. It follows from the name, see [`super::subject::id_of`].
+    SubjectId
+);
+id!(
     /// One sign-in, from its opening to its end. Also the `sid` of its access tokens.
     SessionId
 );
@@ -74,12 +78,18 @@ impl AccountId {
     /// Stands for the cluster itself: what belongs to no account. Never given to anybody.
     pub const CLUSTER: Self = Self(*b"000000000000");
 
-    /// Reads twelve digits; a leading `acc-` is cut off, because clients of seed 001 send it
+    /// The account of clients that know of none (seeds 000, 002, 004). Drawn ids never begin with 0.
+    pub const DEFAULT: Self = Self(*b"000000000001");
+
+    /// Reads twelve digits, or `default` for [`AccountId::DEFAULT`]; a leading `acc-` is cut off, because clients of seed 001 send it
     /// (contract part 5).
     ///
     /// # Errors
     /// [`Rejection::Invalid`] for anything else.
     pub fn parse(text: &str) -> Result<Self, Rejection> {
+        if text == "default" {
+            return Ok(Self::DEFAULT);
+        }
         let digits = text.strip_prefix("acc-").unwrap_or(text).as_bytes();
         match <[u8; Self::DIGITS]>::try_from(digits) {
             Ok(id) if id.iter().all(u8::is_ascii_digit) => Ok(Self(id)),

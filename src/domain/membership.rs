@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::rows::{joined, tables};
 use super::{
     AccountId, Context, Noun, Permission, Principal, Read, Rejection, Reply, RoleName, Timestamp, role,
+    subject,
 };
 
 /// That a principal has a role. The role may be missing: it then gives nothing until it is made.
@@ -39,6 +40,11 @@ pub fn roles_of(
 #[must_use]
 pub fn is_member(rows: &dyn Read, account: AccountId, principal: &Principal, role: &RoleName) -> bool {
     tables::MEMBERSHIP.has(rows, account, &key(principal, role))
+}
+
+/// Whether the principal has any role.
+pub(super) fn has_any(rows: &dyn Read, account: AccountId, principal: &Principal) -> Result<bool, Rejection> {
+    Ok(!tables::MEMBERSHIP.scan(rows, account, &principal.key(), None, 1)?.is_empty())
 }
 
 /// At most `limit` principals behind `after` that have the role.
@@ -96,7 +102,7 @@ pub(super) fn unassign(
 ) -> Result<Reply, Rejection> {
     principal_exists(context, principal)?;
     let was_member = is_member(context.rows, context.account, principal, name);
-    remove(context, principal, name);
+    remove(context, principal, name)?;
     Ok(Reply::Changed(was_member))
 }
 
@@ -122,7 +128,7 @@ pub(super) fn add(
 /// Takes every role from a principal that is deleted.
 pub(super) fn remove_all(context: &mut Context<'_>, principal: &Principal) -> Result<(), Rejection> {
     for role in roles_of(context.rows, context.account, principal)? {
-        remove(context, principal, &role);
+        remove(context, principal, &role)?;
     }
     Ok(())
 }
@@ -130,15 +136,24 @@ pub(super) fn remove_all(context: &mut Context<'_>, principal: &Principal) -> Re
 /// Takes a role that is deleted from every member.
 pub(super) fn remove_members(context: &mut Context<'_>, role: &RoleName) -> Result<(), Rejection> {
     for principal in members_of(context.rows, context.account, role, None, usize::MAX)? {
-        remove(context, &principal, role);
+        remove(context, &principal, role)?;
     }
     Ok(())
 }
 
-fn remove(context: &mut Context<'_>, principal: &Principal, role: &RoleName) {
+/// Takes the membership away, and a subject that has nothing left with it.
+pub(super) fn remove(
+    context: &mut Context<'_>,
+    principal: &Principal,
+    role: &RoleName,
+) -> Result<(), Rejection> {
     let member = joined(role.as_str().as_bytes(), &principal.key());
     tables::MEMBERSHIP.delete(context.rows, context.account, &key(principal, role));
     tables::ROLE_MEMBER.delete(context.rows, context.account, &member);
+    match principal {
+        Principal::Subject(id) => subject::tidy(context, *id),
+        Principal::User(_) | Principal::Service(_) => Ok(()),
+    }
 }
 
 /// Disabled principals may be given and lose roles; missing ones may not.

@@ -17,9 +17,12 @@ pub mod authority;
 pub mod cluster;
 #[cfg(test)]
 mod golden;
+pub mod holder;
 mod id;
 pub mod key;
+pub mod lockout;
 pub mod membership;
+pub mod policy;
 pub mod principal;
 #[cfg(test)]
 mod properties;
@@ -31,6 +34,9 @@ mod script;
 mod secret;
 pub mod service;
 pub mod session;
+pub mod settings;
+pub mod subject;
+pub mod subject_key;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod text;
@@ -39,18 +45,23 @@ pub mod user;
 
 use serde::{Deserialize, Serialize};
 
-use account::NewAccount;
+use account::{DefaultAccount, NewAccount};
+use audit::Observation;
 use authority::Caller;
 use cluster::ClusterSecrets;
-pub use id::{AccountId, ApiKeyId, ServiceId, SessionId, UserId};
+use holder::Recovery;
+pub use id::{AccountId, ApiKeyId, ServiceId, SessionId, SubjectId, UserId};
 use key::NewSigningKey;
+use lockout::RefusedSignIn;
 pub use principal::Principal;
 pub use rejection::{Noun, Rejection};
 use role::{NewRole, RoleChanges};
 pub use rows::{RawRow, Read, Rows, Stored};
 pub use secret::{PasswordHash, Sealed, SecretHash};
-use service::{NewApiKey, NewServiceAccount};
+use service::{Client, NewApiKey, NewServiceAccount};
 use session::{NewSession, Rotation};
+use settings::SettingsChanges;
+use subject_key::NewSubjectKey;
 pub use text::{Email, Label, Permission, RoleName, UserName};
 pub use time::{Lifetime, Timestamp};
 use user::{NewUser, UserChanges, UserStatus};
@@ -76,6 +87,8 @@ pub enum Actor {
     SignedIn { principal: Principal, session: SessionId },
     /// The cluster itself, for its own upkeep.
     System,
+    /// Whoever presented the key that owns the account, by its hash.
+    KeyHolder(SecretHash),
 }
 
 /// Where a request came from, for the audit trail. Shortened by the edge.
@@ -102,6 +115,7 @@ pub enum Resource {
     Password(UserId),
     ServiceAccount(ServiceId),
     Role(RoleName),
+    Settings,
 }
 
 /// What can be ordered. Grows at the end only: variants are stored in the log.
@@ -124,6 +138,8 @@ pub enum Action {
     SetPassword {
         user: UserId,
         password: PasswordHash,
+        /// How many of the ones before are kept, so that they are not used again.
+        history: u8,
     },
     /// Replaces the hash of the same password by one with newer parameters; sessions go on.
     RehashPassword {
@@ -179,10 +195,71 @@ pub enum Action {
     },
     /// Several actions that happen together or not at all.
     Transaction(Vec<Action>),
-    /// Suspends (no token is good, nobody signs in) or resumes an account.
+    /// Suspends a service account (no token of it is good, it does not sign in) or resumes it.
     SetServiceStatus {
         service: ServiceId,
         active: bool,
+    },
+    /// Opens the account of clients that know of none, once.
+    OpenDefaultAccount(DefaultAccount),
+    /// Makes the first administrator of the default account, once.
+    CreateFirstAdmin(NewUser),
+    /// Lets somebody in who asks by themselves, where the account allows it.
+    Register(NewUser),
+    /// Opens an account that belongs to whoever holds the key.
+    OpenKeyAccount {
+        key: SecretHash,
+    },
+    RotateHolder {
+        next: SecretHash,
+    },
+    /// Sets the secret by which a lost key is replaced, once.
+    SetRecovery {
+        secret: SecretHash,
+    },
+    Recover(Recovery),
+    ChangeSettings(SettingsChanges),
+    /// Gives a role to a subject, by name.
+    AddMember {
+        user: UserName,
+        role: RoleName,
+    },
+    RemoveMember {
+        user: UserName,
+        role: RoleName,
+    },
+    AddSubjectKey {
+        user: UserName,
+        key: NewSubjectKey,
+    },
+    RevokeSubjectKey {
+        user: UserName,
+        key: ApiKeyId,
+    },
+    /// Lets a key of a subject end earlier.
+    ShortenSubjectKey {
+        user: UserName,
+        key: ApiKeyId,
+        end: Timestamp,
+    },
+    /// Counts and writes down a sign-in that failed.
+    RefuseSignIn(RefusedSignIn),
+    /// Ends the locks of a user.
+    Unlock {
+        user: UserId,
+    },
+    /// Changes what a service account is as an OAuth client.
+    SetClient {
+        service: ServiceId,
+        client: Client,
+    },
+    /// Writes down what nodes saw and what changed nothing.
+    Observe(Vec<Observation>),
+    /// Says that somebody who is signed in gave the password that is stored at that revision: a guess like
+    /// any other, and refused while guesses are.
+    ProvePassword {
+        user: UserId,
+        revision: u64,
     },
 }
 
@@ -202,6 +279,15 @@ pub enum Reply {
     ReuseEndedSession {
         session: SessionId,
     },
+    /// A sign-in is refused. It is a reply because it is counted and written down.
+    SignInRefused {
+        /// Since it was one too many, or during a lock.
+        locked_until: Option<Timestamp>,
+    },
+    /// The password is right, and too many wrong ones came before.
+    SignInLocked {
+        until: Timestamp,
+    },
 }
 
 /// The longest transaction, in actions.
@@ -212,7 +298,10 @@ pub(crate) struct Context<'a> {
     pub(crate) rows: &'a mut dyn Rows,
     pub(crate) account: AccountId,
     pub(crate) at: Timestamp,
+    /// Which of all commands this is.
+    pub(crate) revision: u64,
     pub(crate) caller: &'a Caller,
+    pub(crate) origin: &'a Origin,
 }
 
 /// Decides one command at the leader's time `at`, as the `revision`-th of all commands. Either every row
@@ -234,18 +323,19 @@ pub fn apply(
         })?;
     }
     guarded(command)?;
-    let mut context = Context { rows, account: command.account, at, caller: &caller };
+    let mut context =
+        Context { rows, account: command.account, at, revision, caller: &caller, origin: &command.origin };
     let reply = if let Action::Transaction(actions) = &command.action {
         if actions.is_empty() || actions.len() > MAX_TRANSACTION {
             return Err(Rejection::invalid("actions", "a transaction has 1 to 100 actions"));
         }
         for action in actions {
             stands_in_transaction(action)?;
-            perform(&mut context, revision, &command.origin, action)?;
+            perform(&mut context, action)?;
         }
         Reply::Done
     } else {
-        perform(&mut context, revision, &command.origin, &command.action)?
+        perform(&mut context, &command.action)?
     };
     session::prune(context.rows, command.account, at)?;
     Ok(reply)
@@ -266,9 +356,16 @@ fn guarded(command: &Command) -> Result<(), Rejection> {
 }
 
 /// A session's reply would be lost in a transaction. Worse, a later refusal would take back that a token
-/// spent twice ended its session.
+/// spent twice ended its session, or that a wrong password was counted.
 fn stands_in_transaction(action: &Action) -> Result<(), Rejection> {
-    if matches!(action, Action::OpenSession(_) | Action::RefreshSession(_)) {
+    if matches!(
+        action,
+        Action::OpenSession(_)
+            | Action::RefreshSession(_)
+            | Action::RefuseSignIn(_)
+            | Action::ProvePassword { .. }
+            | Action::Observe(_)
+    ) {
         return Err(Rejection::Misplaced(
             "a session is opened or refreshed by a command of its own".to_owned(),
         ));
@@ -276,16 +373,12 @@ fn stands_in_transaction(action: &Action) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn perform(
-    context: &mut Context<'_>,
-    revision: u64,
-    origin: &Origin,
-    action: &Action,
-) -> Result<Reply, Rejection> {
+fn perform(context: &mut Context<'_>, action: &Action) -> Result<Reply, Rejection> {
     authority::may(context.rows, context.account, context.caller, action)?;
     let reply = dispatch(context, action)?;
-    if reply != Reply::Changed(false) {
-        audit::append(context, revision, origin, action, &reply)?;
+    // What was seen is written down as what it was, not as the seeing of it.
+    if reply != Reply::Changed(false) && !matches!(action, Action::Observe(_)) {
+        audit::append(context, action, &reply)?;
     }
     Ok(reply)
 }
@@ -297,7 +390,9 @@ fn dispatch(context: &mut Context<'_>, action: &Action) -> Result<Reply, Rejecti
         Action::CreateUser(new) => user::create(context, new, false),
         Action::UpdateUser { user, changes } => user::update(context, *user, changes),
         Action::SetUserStatus { user, status } => user::set_status(context, *user, *status),
-        Action::SetPassword { user, password } => user::set_password(context, *user, password),
+        Action::SetPassword { user, password, history } => {
+            user::set_password(context, *user, password, *history)
+        }
         Action::RehashPassword { user, password } => user::rehash(context, *user, password),
         Action::DeleteUser { user } => user::delete(context, *user),
         Action::CreateServiceAccount(new) => service::create(context, new),
@@ -316,6 +411,24 @@ fn dispatch(context: &mut Context<'_>, action: &Action) -> Result<Reply, Rejecti
         Action::EndSessions { principal, except } => session::end_all(context, principal, *except),
         Action::RotateSigningKey { key, retire_after } => key::rotate(context, key, *retire_after),
         Action::Transaction(_) => Err(Rejection::Misplaced("a transaction cannot hold another".to_owned())),
+        Action::OpenDefaultAccount(new) => account::open_default(context, new),
+        Action::CreateFirstAdmin(new) => account::create_first_admin(context, new),
+        Action::Register(new) => account::register(context, new),
+        Action::OpenKeyAccount { key } => holder::open(context, *key),
+        Action::RotateHolder { next } => holder::rotate(context, *next),
+        Action::SetRecovery { secret } => holder::set_recovery(context, *secret),
+        Action::Recover(recovery) => holder::recover(context, recovery),
+        Action::ChangeSettings(changes) => settings::change(context, changes),
+        Action::AddMember { user, role } => subject::add_member(context, user, role),
+        Action::RemoveMember { user, role } => subject::remove_member(context, user, role),
+        Action::AddSubjectKey { user, key } => subject_key::add(context, user, key),
+        Action::RevokeSubjectKey { user, key } => subject_key::revoke(context, user, *key),
+        Action::ShortenSubjectKey { user, key, end } => subject_key::shorten(context, user, *key, *end),
+        Action::RefuseSignIn(refused) => lockout::refuse(context, refused),
+        Action::Unlock { user } => lockout::unlock(context, *user),
+        Action::SetClient { service, client } => service::set_client(context, *service, client),
+        Action::Observe(seen) => audit::observe(context, seen),
+        Action::ProvePassword { user, revision } => lockout::prove(context, *user, *revision),
     }
 }
 
@@ -349,6 +462,7 @@ impl Resource {
             Self::Password(user) => user::find_password(rows, account, *user)?.map(|row| row.revision),
             Self::ServiceAccount(id) => service::find(rows, account, *id)?.map(|row| row.revision),
             Self::Role(role) => role::find(rows, account, role)?.map(|row| row.revision),
+            Self::Settings => settings::find(rows, account)?.map(|row| row.revision),
         }
         .unwrap_or_default())
     }
@@ -362,6 +476,7 @@ impl std::fmt::Display for Resource {
             Self::Password(id) => write!(f, "password/{id}"),
             Self::ServiceAccount(id) => write!(f, "service-account/{id}"),
             Self::Role(name) => write!(f, "role/{name}"),
+            Self::Settings => f.write_str("settings"),
         }
     }
 }

@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, Noun, Read, Rejection, ServiceId, UserId, service, user};
+use super::{AccountId, Noun, Read, Rejection, ServiceId, SubjectId, UserId, service, subject, user};
 
 /// Somebody or something that acts in an account. Grows at the end only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Principal {
     User(UserId),
     Service(ServiceId),
+    /// A plain name; it signs in nowhere.
+    Subject(SubjectId),
 }
 
 /// A principal as it stands now, if it may act at all.
@@ -31,6 +33,7 @@ impl Principal {
         let (tag, id) = match self {
             Self::User(id) => (b'u', id.uuid()),
             Self::Service(id) => (b's', id.uuid()),
+            Self::Subject(id) => (b'n', id.uuid()),
         };
         [&[tag], id.as_bytes().as_slice()].concat()
     }
@@ -42,6 +45,7 @@ impl Principal {
         match tag {
             b'u' => Some(Self::User(UserId::new(id))),
             b's' => Some(Self::Service(ServiceId::new(id))),
+            b'n' => Some(Self::Subject(SubjectId::new(id))),
             _ => None,
         }
     }
@@ -49,7 +53,7 @@ impl Principal {
     /// What to say when it is missing.
     pub(super) const fn noun(&self) -> Noun {
         match self {
-            Self::User(_) => Noun::User,
+            Self::User(_) | Self::Subject(_) => Noun::User,
             Self::Service(_) => Noun::ServiceAccount,
         }
     }
@@ -60,6 +64,7 @@ impl Principal {
         match self {
             Self::User(id) => id.to_string(),
             Self::Service(id) => id.to_string(),
+            Self::Subject(id) => id.to_string(),
         }
     }
 
@@ -72,6 +77,7 @@ impl Principal {
             Self::User(id) => user::find(rows, account, *id)?
                 .is_some_and(|row| row.value.status != user::UserStatus::Deleted),
             Self::Service(id) => service::find(rows, account, *id)?.is_some(),
+            Self::Subject(id) => subject::find(rows, account, *id)?.is_some(),
         })
     }
 
@@ -95,6 +101,11 @@ impl Principal {
                     name: row.value.name.to_string(),
                 })
             }
+            Self::Subject(id) => subject::find(rows, account, *id)?.map(|subject| Standing {
+                is_root: false,
+                epoch: 0,
+                name: subject.name.to_string(),
+            }),
         };
         standing.ok_or(Rejection::NotFound(self.noun()))
     }
@@ -105,6 +116,7 @@ impl std::fmt::Display for Principal {
         match self {
             Self::User(id) => write!(f, "user/{id}"),
             Self::Service(id) => write!(f, "service-account/{id}"),
+            Self::Subject(id) => write!(f, "subject/{id}"),
         }
     }
 }

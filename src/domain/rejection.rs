@@ -53,6 +53,18 @@ pub enum Rejection {
     /// The command does not decode on this version.
     #[error("the command is not known to this version")]
     UnknownCommand,
+    /// The key that is to own an account owns one.
+    #[error("the key is in use")]
+    KeyTaken,
+    /// The account's recovery secret was given out before.
+    #[error("the recovery secret was given out already")]
+    RecoveryIssued,
+    /// In a strict account only subjects with a live key become members.
+    #[error("the user has no key of its own")]
+    NotKeyBacked,
+    /// Nobody registers by themselves in this account.
+    #[error("registration is closed")]
+    RegistrationClosed,
 }
 
 /// The kinds of things that can be missing.
@@ -108,6 +120,10 @@ impl Rejection {
             Self::Misplaced(_) => "misplaced_action",
             Self::Damaged => "damaged_row",
             Self::UnknownCommand => "unknown_command",
+            Self::KeyTaken => "key_taken",
+            Self::RecoveryIssued => "rotate_key_already_issued",
+            Self::NotKeyBacked => "user_not_key_backed",
+            Self::RegistrationClosed => "registration_closed",
         }
     }
 }

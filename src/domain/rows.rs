@@ -230,16 +230,23 @@ pub(super) mod tables {
     use super::super::account::Account;
     use super::super::audit::{AuditHead, AuditRecord};
     use super::super::cluster::ClusterSecrets;
+    use super::super::holder::KeyHolder;
     use super::super::key::SigningKey;
+    use super::super::lockout::Attempts;
     use super::super::membership::Membership;
     use super::super::role::Role;
     use super::super::service::{ApiKey, ServiceAccount};
     use super::super::session::{RefreshPointer, Session};
-    use super::super::user::User;
-    use super::super::{AccountId, ApiKeyId, PasswordHash, SecretHash, ServiceId, UserId};
+    use super::super::settings::Settings;
+    use super::super::subject::Subject;
+    use super::super::subject_key::SubjectKey;
+    use super::super::user::{Password, User};
+    use super::super::{AccountId, ApiKeyId, SecretHash, ServiceId, SubjectId, UserId};
     use super::{GlobalTable, Table};
 
     pub(crate) const ACCOUNT: Table<Account> = Table::new(0x01);
+    pub(crate) const HOLDER: Table<KeyHolder> = Table::new(0x02);
+    pub(crate) const SETTINGS: Table<Settings> = Table::new(0x03);
     /// By user id.
     pub(crate) const USER: Table<User> = Table::new(0x10);
     /// By folded name.
@@ -247,7 +254,15 @@ pub(super) mod tables {
     /// By folded e-mail address.
     pub(crate) const USER_EMAIL: Table<UserId> = Table::new(0x12);
     /// By user id. Apart from the user, so that its revision changes with the password only.
-    pub(crate) const PASSWORD: Table<PasswordHash> = Table::new(0x13);
+    pub(crate) const PASSWORD: Table<Password> = Table::new(0x13);
+    /// By user id. Apart from the user, whose revision a sign-in does not change.
+    pub(crate) const ATTEMPTS: Table<Attempts> = Table::new(0x14);
+    /// By subject id.
+    pub(crate) const SUBJECT: Table<Subject> = Table::new(0x18);
+    /// By subject id, then key id.
+    pub(crate) const SUBJECT_KEY: Table<SubjectKey> = Table::new(0x19);
+    /// By the hash of the key.
+    pub(crate) const SUBJECT_KEY_HASH: Table<(SubjectId, ApiKeyId)> = Table::new(0x1a);
     /// By service account id.
     pub(crate) const SERVICE: Table<ServiceAccount> = Table::new(0x20);
     /// By folded name.
@@ -276,13 +291,18 @@ pub(super) mod tables {
     pub(crate) const SESSION_REFRESH: Table<SecretHash> = Table::new(0x54);
     /// By key id.
     pub(crate) const SIGNING_KEY: Table<SigningKey> = Table::new(0x60);
+    /// By trail.
     pub(crate) const AUDIT_HEAD: Table<AuditHead> = Table::new(0x70);
-    /// By sequence number (big endian).
+    /// By trail, then sequence number (big endian).
     pub(crate) const AUDIT: Table<AuditRecord> = Table::new(0x71);
 
     /// By folded e-mail address of a root user.
     pub(crate) const ROOT_EMAIL: GlobalTable<AccountId> = GlobalTable::new(0x01);
     pub(crate) const CLUSTER_SECRETS: GlobalTable<ClusterSecrets> = GlobalTable::new(0x02);
+    /// By the hash of the key that owns an account.
+    pub(crate) const HOLDER_KEY: GlobalTable<AccountId> = GlobalTable::new(0x03);
+    /// By the hash of the secret that gives an account a new key.
+    pub(crate) const HOLDER_RECOVERY: GlobalTable<AccountId> = GlobalTable::new(0x04);
 }
 
 #[cfg(test)]

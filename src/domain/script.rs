@@ -51,4 +51,18 @@ macro_rules! scripts {
     )*};
 }
 
-scripts!(accounts, authority, cluster, expectations, keys, roles, services, sessions, transactions, users);
+scripts!(
+    accounts,
+    authority,
+    cluster,
+    defaults,
+    expectations,
+    keys,
+    lockout,
+    roles,
+    services,
+    sessions,
+    subjects,
+    transactions,
+    users
+);

@@ -18,6 +18,40 @@ pub struct ServiceAccount {
     pub epoch: u64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    /// What it is to others as an OAuth client, if it is one (seed 004).
+    pub client: Option<Client>,
+}
+
+/// A service account as an OAuth client. Its scopes are the permissions of its roles.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    /// What people call it.
+    pub title: Label,
+    /// Whom its tokens may be for; at most [`Client::MAX_AUDIENCES`].
+    pub audiences: Vec<Label>,
+    /// How long its tokens are good, where that is not left to the nodes.
+    pub token_lifetime: Option<Lifetime>,
+}
+
+impl Client {
+    /// The most audiences of one client.
+    pub const MAX_AUDIENCES: usize = 50;
+    const LIFETIMES: std::ops::RangeInclusive<u64> = 60_000..=86_400_000;
+
+    fn check(&self) -> Result<(), Rejection> {
+        if self.audiences.len() > Self::MAX_AUDIENCES {
+            return Err(Rejection::LimitReached {
+                what: "audiences".to_owned(),
+                limit: Self::MAX_AUDIENCES as u64,
+            });
+        }
+        match self.token_lifetime {
+            Some(Lifetime(ms)) if !Self::LIFETIMES.contains(&ms) => {
+                Err(Rejection::invalid("token_lifetime", "a client's tokens are good for a minute to a day"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 /// An API key; the key itself is shown once, when it is made.
@@ -38,6 +72,7 @@ pub struct NewServiceAccount {
     pub name: UserName,
     pub roles: Vec<RoleName>,
     pub key: NewApiKey,
+    pub client: Option<Client>,
 }
 
 /// What a new API key needs.
@@ -124,6 +159,7 @@ pub fn list_keys(
 }
 
 pub(super) fn create(context: &mut Context<'_>, new: &NewServiceAccount) -> Result<Reply, Rejection> {
+    new.client.as_ref().map_or(Ok(()), Client::check)?;
     let name = new.name.folded();
     if tables::SERVICE_NAME.has(context.rows, context.account, name.as_bytes()) {
         return Err(Rejection::NameTaken);
@@ -141,6 +177,7 @@ pub(super) fn create(context: &mut Context<'_>, new: &NewServiceAccount) -> Resu
         epoch: 0,
         created_at: context.at,
         updated_at: context.at,
+        client: new.client.clone(),
     };
     save(context, &service)?;
     for role in &new.roles {
@@ -159,6 +196,23 @@ pub(super) fn delete(context: &mut Context<'_>, id: ServiceId) -> Result<Reply, 
     tables::SERVICE_NAME.delete(context.rows, context.account, service.name.folded().as_bytes());
     tables::SERVICE.delete(context.rows, context.account, id.uuid().as_bytes());
     Ok(Reply::Done)
+}
+
+/// Changes what the service account is as a client.
+pub(super) fn set_client(
+    context: &mut Context<'_>,
+    id: ServiceId,
+    client: &Client,
+) -> Result<Reply, Rejection> {
+    client.check()?;
+    let mut service = existing(context, id)?;
+    if service.client.as_ref() == Some(client) {
+        return Ok(Reply::Changed(false));
+    }
+    service.client = Some(client.clone());
+    service.updated_at = context.at;
+    save(context, &service)?;
+    Ok(Reply::Changed(true))
 }
 
 pub(super) fn set_active(

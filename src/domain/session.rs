@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::principal::Standing;
 use super::rows::tables;
 use super::{
-    AccountId, ApiKeyId, Context, Lifetime, Noun, Principal, Read, Rejection, Reply, SecretHash, SessionId,
-    Stored, Timestamp, UserId, account, service, user,
+    AccountId, ApiKeyId, Context, Label, Lifetime, Noun, Permission, Principal, Read, Rejection, Reply,
+    SecretHash, SessionId, Stored, Timestamp, UserId, account, lockout, service, user,
 };
 
 /// One sign-in.
@@ -28,6 +28,51 @@ pub struct Session {
     pub ended_at: Option<Timestamp>,
     /// When its last access token was given.
     pub used_at: Timestamp,
+    pub grant: Grant,
+}
+
+/// What a sign-in was asked for and given. The permissions that count are those of the rows; a grant only
+/// narrows what its tokens may be used for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    pub family: Family,
+    /// How long each of its access tokens is good.
+    pub access: Lifetime,
+    /// The scopes that were given; a refresh never widens them (RFC 6749 section 6).
+    pub scope: Vec<Permission>,
+    /// The client that the user signed in through, as it called itself.
+    pub client: Option<Label>,
+    /// Whom the tokens are for.
+    pub audience: Vec<Label>,
+}
+
+/// Which clients a token speaks to: one family's token is nothing to another (contract part 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Family {
+    /// The native API and the engine of seed 001.
+    Native,
+    /// The token service of seeds 002 and 004.
+    Keystone,
+}
+
+impl Grant {
+    /// The most scopes, and the most audiences: more than any client asks for, and little enough for a token.
+    pub const MAX_SCOPES: usize = 100;
+
+    /// A grant of the native family: everything that the principal may do.
+    #[must_use]
+    pub const fn native(access: Lifetime) -> Self {
+        let family = Family::Native;
+        Self { family, access, scope: Vec::new(), client: None, audience: Vec::new() }
+    }
+
+    fn check(&self) -> Result<(), Rejection> {
+        if self.scope.len() > Self::MAX_SCOPES || self.audience.len() > Self::MAX_SCOPES {
+            let what = "scopes or audiences of one sign-in".to_owned();
+            return Err(Rejection::LimitReached { what, limit: Self::MAX_SCOPES as u64 });
+        }
+        Ok(())
+    }
 }
 
 /// How the principal proved who it is.
@@ -57,6 +102,7 @@ pub struct NewSession {
     pub proof: Proof,
     pub refresh: NewRefresh,
     pub lifetime: Lifetime,
+    pub grant: Grant,
 }
 
 /// What was checked before the session is opened.
@@ -185,8 +231,15 @@ pub(super) fn open(context: &mut Context<'_>, new: &NewSession) -> Result<Reply,
     let (principal, method, not_after) = prove(context, &new.proof).map_err(bad_credentials)?;
     account::open_account(context.rows, context.account).map_err(bad_credentials)?;
     let standing = principal.standing(context.rows, context.account).map_err(bad_credentials)?;
+    new.grant.check()?;
     if find(context.rows, context.account, new.id)?.is_some() {
         return Err(Rejection::IdTaken);
+    }
+    if let (Principal::User(user), Method::Password) = (principal, method) {
+        if let Some(refused) = lockout::locked(context, user)? {
+            return Ok(refused);
+        }
+        lockout::succeeded(context, user)?;
     }
     let (refresh, first) = match new.refresh {
         NewRefresh::None => (Refresh::None, None),
@@ -203,6 +256,7 @@ pub(super) fn open(context: &mut Context<'_>, new: &NewSession) -> Result<Reply,
         refresh,
         ended_at: None,
         used_at: context.at,
+        grant: new.grant.clone(),
     };
     save(context, &session)?;
     if let Some((hash, generation)) = first {
@@ -265,6 +319,7 @@ pub(super) fn end_all(
     let epoch = match principal {
         Principal::User(id) => user::next_epoch(context, *id)?,
         Principal::Service(id) => service::next_epoch(context, *id)?,
+        Principal::Subject(_) => return Err(Rejection::NotFound(Noun::User)),
     };
     if let Some(mut session) = kept.filter(|session| session.principal == *principal) {
         session.epoch = epoch;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::rows::{Table, tables};
 use super::{
     AccountId, Context, Email, Label, Noun, PasswordHash, Principal, Read, Rejection, Reply, RoleName, Rows,
-    Stored, Timestamp, UserId, UserName, account, membership, session,
+    Stored, Timestamp, UserId, UserName, account, lockout, membership, session,
 };
 
 /// A person. At least one of `name` and `email` is there: it is what the person signs in with.
@@ -33,6 +33,19 @@ pub enum UserStatus {
     /// For good: name and address are free again, roles are gone.
     Deleted,
 }
+
+/// A stored password.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Password {
+    pub hash: PasswordHash,
+    /// When it was set; a new hash of the same password does not move it.
+    pub set_at: Timestamp,
+    /// The ones before it, newest first: a new password may have to differ from them.
+    pub previous: Vec<PasswordHash>,
+}
+
+/// The most earlier passwords that are kept.
+pub const MAX_PASSWORD_HISTORY: u8 = 24;
 
 /// What a new user needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,7 +113,7 @@ pub fn find_password(
     rows: &dyn Read,
     account: AccountId,
     user: UserId,
-) -> Result<Option<Stored<PasswordHash>>, Rejection> {
+) -> Result<Option<Stored<Password>>, Rejection> {
     tables::PASSWORD.get(rows, account, user.uuid().as_bytes())
 }
 
@@ -155,7 +168,8 @@ pub(super) fn create(context: &mut Context<'_>, new: &NewUser, is_root: bool) ->
     };
     claim(context, &user, None)?;
     save(context.rows, context.account, &user)?;
-    tables::PASSWORD.put(context.rows, context.account, new.id.uuid().as_bytes(), &new.password)?;
+    let password = Password { hash: new.password.clone(), set_at: context.at, previous: Vec::new() };
+    tables::PASSWORD.put(context.rows, context.account, new.id.uuid().as_bytes(), &password)?;
     for role in &new.roles {
         membership::add(context, &Principal::User(new.id), role)?;
     }
@@ -213,10 +227,17 @@ pub(super) fn set_status(
 pub(super) fn set_password(
     context: &mut Context<'_>,
     id: UserId,
-    password: &PasswordHash,
+    hash: &PasswordHash,
+    history: u8,
 ) -> Result<Reply, Rejection> {
     let mut user = existing(context.rows, context.account, id)?;
-    tables::PASSWORD.put(context.rows, context.account, id.uuid().as_bytes(), password)?;
+    let mut previous = match find_password(context.rows, context.account, id)? {
+        Some(Stored { value, .. }) => [vec![value.hash], value.previous].concat(),
+        None => Vec::new(),
+    };
+    previous.truncate(usize::from(history.min(MAX_PASSWORD_HISTORY)));
+    let password = Password { hash: hash.clone(), set_at: context.at, previous };
+    tables::PASSWORD.put(context.rows, context.account, id.uuid().as_bytes(), &password)?;
     user.updated_at = context.at;
     save(context.rows, context.account, &user)?;
     let own = context.caller.session_of(&Principal::User(id));
@@ -224,13 +245,12 @@ pub(super) fn set_password(
     Ok(Reply::Done)
 }
 
-pub(super) fn rehash(
-    context: &mut Context<'_>,
-    id: UserId,
-    password: &PasswordHash,
-) -> Result<Reply, Rejection> {
+pub(super) fn rehash(context: &mut Context<'_>, id: UserId, hash: &PasswordHash) -> Result<Reply, Rejection> {
     existing(context.rows, context.account, id)?;
-    tables::PASSWORD.put(context.rows, context.account, id.uuid().as_bytes(), password)?;
+    let found = find_password(context.rows, context.account, id)?;
+    let mut password = found.ok_or(Rejection::NotFound(Noun::User))?.value;
+    password.hash = hash.clone();
+    tables::PASSWORD.put(context.rows, context.account, id.uuid().as_bytes(), &password)?;
     Ok(Reply::Done)
 }
 
@@ -242,6 +262,7 @@ pub(super) fn delete(context: &mut Context<'_>, id: UserId) -> Result<Reply, Rej
     }
     membership::remove_all(context, &Principal::User(id))?;
     tables::PASSWORD.delete(context.rows, context.account, id.uuid().as_bytes());
+    lockout::forget(context, id);
     user.status = UserStatus::Deleted;
     user.epoch += 1;
     user.updated_at = context.at;
@@ -257,7 +278,8 @@ pub(super) fn next_epoch(context: &mut Context<'_>, id: UserId) -> Result<u64, R
     Ok(user.epoch)
 }
 
-fn existing(rows: &dyn Read, account: AccountId, id: UserId) -> Result<User, Rejection> {
+/// The user, unless it was deleted.
+pub(super) fn existing(rows: &dyn Read, account: AccountId, id: UserId) -> Result<User, Rejection> {
     match find(rows, account, id)? {
         Some(row) if row.value.status != UserStatus::Deleted => Ok(row.value),
         _ => Err(Rejection::NotFound(Noun::User)),

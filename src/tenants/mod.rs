@@ -14,9 +14,9 @@
 //! - **Every refusal says whether the proposal may have happened.** It cannot have, before it was packed:
 //!   packing and giving up are one atomic step on the same ticket.
 //! - **Tries are counted here too** (sign-ins, refreshes, sign-ups), because one node alone sees them all. They
-//!   are in memory only: a log entry for each wrong password would let strangers write to three disks. So what
-//!   was counted is forgotten when another node leads, and a limit of N in a span lets through at most N more
-//!   for each change of leader in it. A seat with a count stays until the count is over, also when its actor
+//!   are in memory only, because turning somebody away must cost less than letting somebody try. So what was
+//!   counted is forgotten when another node leads, and a limit of N in a span lets through at most N more for
+//!   each change of leader in it; the lockout of a user, which is in the log, knows no such gap. A seat with a count stays until the count is over, also when its actor
 //!   crashes. See [`throttle`] for the windows, and [`Orders::admit`] for whose tries they are.
 //! - Actors have no names: ractor's names are global to the process, and tests run several nodes in one.
 

@@ -38,7 +38,9 @@ fn is_limited(reply: Reply, limit: u64) -> Reply {
 async fn guesses_are_limited_for_the_cluster_as_a_whole_and_shut_nobody_else_out() {
     let cluster = Own::start(3, &format!("{BEHIND_A_PROXY}rate_limit_login = '5/hour'\n")).await;
     let account = Account::open(&cluster).await;
-    let attacker = "203.0.113.1";
+    let (attacker, home) = ("203.0.113.1", "198.51.100.7");
+    // So that no lock against strangers, which guesses bring about too, is in the way.
+    sign_in(&cluster, 0, &account, &account.email, PASSWORD, home).await.is(200);
 
     // Sixty guesses at once, over three nodes, with one name and with many, of this account and of none.
     let none = Account { id: "000000000001".to_owned(), ..account.clone() };
@@ -72,8 +74,8 @@ async fn guesses_are_limited_for_the_cluster_as_a_whole_and_shut_nobody_else_out
     is_limited(cluster.post(2, "/v1/sign-in").json(&body).header("x-forwarded-for", attacker).await, 5);
 
     // Whoever the name belongs to comes in, from elsewhere, on every node; and is told what is left.
-    for (node, left) in [(0, 4), (1, 3), (2, 2)] {
-        let reply = sign_in(&cluster, node, &account, &account.email, PASSWORD, "198.51.100.7").await.is(200);
+    for (node, left) in [(0, 3), (1, 2), (2, 1)] {
+        let reply = sign_in(&cluster, node, &account, &account.email, PASSWORD, home).await.is(200);
         assert_eq!(number(&reply, "x-ratelimit-limit"), 5);
         assert_eq!(number(&reply, "x-ratelimit-remaining"), left);
     }

@@ -96,7 +96,10 @@ struct NewAccount {
 #[schema(as = Account)]
 struct AccountView {
     id: String,
-    root: String,
+    /// The root user, if the account has one: the default account does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    root: Option<String>,
     issuer: String,
     state: &'static str,
     #[schema(format = DateTime)]
@@ -111,7 +114,7 @@ impl AccountView {
         };
         Self {
             id: account.id.to_string(),
-            root: account.root.to_string(),
+            root: account.root().map(|root| root.to_string()),
             issuer: api.app.issuer(account.id),
             state,
             created_at: time(account.created_at),

@@ -10,7 +10,7 @@ use super::{Answer, Api, Call, Operation, Route, route};
 use crate::api::reply::{self, Page, PageQuery, time};
 use crate::app::permit::ReadAudit;
 use crate::domain::Actor;
-use crate::domain::audit::{self, AuditRecord};
+use crate::domain::audit::{self, AuditRecord, Trail};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![route!(GET "/v1/accounts/{account}/audit", list, account)]
@@ -52,6 +52,13 @@ struct RecordView {
     agent: Option<String>,
     action: String,
     target: String,
+    /// Whether it was done, or only tried.
+    success: bool,
+    /// What else there is to say.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    detail: String,
+    /// How often.
+    count: u32,
     /// The chain, in hex: this record's hash covers the one before.
     previous: String,
     hash: String,
@@ -63,6 +70,7 @@ impl RecordView {
             Actor::Anonymous => ("anonymous".to_owned(), None),
             Actor::System => ("system".to_owned(), None),
             Actor::SignedIn { principal, session } => (principal.to_string(), Some(session.to_string())),
+            Actor::KeyHolder(_) => ("key-holder".to_owned(), None),
         };
         Self {
             sequence: record.sequence,
@@ -74,6 +82,9 @@ impl RecordView {
             agent: record.origin.agent,
             action: record.action,
             target: record.target,
+            success: record.success,
+            detail: record.detail,
+            count: record.count,
             previous: hex(&record.previous),
             hash: hex(&record.hash),
         }
@@ -96,7 +107,8 @@ async fn list(api: &Api, call: &Call, account: &str) -> Answer {
     let limit = PageQuery { limit: query.limit, cursor: None }.limit()?;
     let signed = api.reader(call, account).await?;
     let permit = signed.caller.authorize::<ReadAudit>(&signed.now, &signed.rows)?;
-    let records = audit::list(permit.rows(), permit.account(), query.after.unwrap_or_default(), limit)?;
+    let records =
+        audit::list(permit.rows(), permit.account(), Trail::Acts, query.after.unwrap_or_default(), limit)?;
     let items = records.into_iter().map(RecordView::new).collect();
     Ok(reply::at(signed.rows.revision(), StatusCode::OK, &Page { items, next: None }))
 }

@@ -107,6 +107,7 @@ impl PrincipalView {
         let kind = match principal {
             Principal::User(_) => "user",
             Principal::Service(_) => "service_account",
+            Principal::Subject(_) => "subject",
         };
         Self { kind, id: principal.id() }
     }
@@ -210,6 +211,7 @@ fn parse_principal(text: &str) -> Option<Principal> {
     match text.split_once('/')? {
         ("user", id) => id.parse().ok().map(Principal::User),
         ("service-account", id) => id.parse().ok().map(Principal::Service),
+        ("subject", id) => id.parse().ok().map(Principal::Subject),
         _ => None,
     }
 }

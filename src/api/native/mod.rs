@@ -69,7 +69,7 @@ pub(super) fn operations() -> Vec<Group> {
 fn find_user(view: &View, caller: &Caller, text: &str) -> Result<UserId, Problem> {
     let id = match (text, caller.principal()) {
         ("me", Principal::User(id)) => Some(id),
-        ("me", Principal::Service(_)) => None,
+        ("me", Principal::Service(_) | Principal::Subject(_)) => None,
         _ => match text.parse() {
             Ok(id) => Some(id),
             Err(_) => user::find_by_login(view, caller.account(), text)?,
@@ -82,7 +82,7 @@ fn find_user(view: &View, caller: &Caller, text: &str) -> Result<UserId, Problem
 fn find_service(view: &View, caller: &Caller, text: &str) -> Result<ServiceId, Problem> {
     let id = match (text, caller.principal()) {
         ("me", Principal::Service(id)) => Some(id),
-        ("me", Principal::User(_)) => None,
+        ("me", Principal::User(_) | Principal::Subject(_)) => None,
         _ => match text.parse() {
             Ok(id) => Some(id),
             Err(_) => service::find_by_name(view, caller.account(), text)?,

@@ -215,7 +215,8 @@ async fn create(api: &Api, call: &Call, account: &str) -> Answer {
         Some(KeyForm::Uuid) => ApiKeyForm::Uuid4,
     };
     let (caller, request) = api.writer(call, account).await?;
-    let (id, minted, done) = api.app.create_service_account(&caller, name, roles, form, &request).await?;
+    let (id, minted, done) =
+        api.app.create_service_account(&caller, name, roles, form, None, &request).await?;
     let stored = service::find(&done.view, caller.account(), id)?.ok_or_else(bad_id)?;
     let key = NewKeyView { key_id: minted.id.to_string(), api_key: minted.key.expose() };
     let body = Created { service: ServiceView::new(&stored.value), key };
@@ -305,6 +306,6 @@ async fn revoke_key(api: &Api, call: &Call, account: &str, text: &str, key: &str
 async fn named(api: &Api, call: &Call, caller: &Caller, text: &str) -> Result<ServiceId, Problem> {
     match find_for_writing(api, call, caller, "service-accounts", text).await? {
         Principal::Service(id) => Ok(id),
-        Principal::User(_) => Err(bad_id()),
+        Principal::User(_) | Principal::Subject(_) => Err(bad_id()),
     }
 }

@@ -127,7 +127,8 @@ async fn root(api: &Api, call: &Call) -> Answer {
     let Ok(email) = Email::parse(&body.email) else {
         return given(api.app.sign_in_nobody(password, &request).await);
     };
-    given(api.app.sign_in(&Who::Root(email), password, body.refresh.into(), &request).await)
+    let terms = api.app.native_terms(body.refresh.into());
+    given(api.app.sign_in(&Who::Root(email), password, &terms, &request).await)
 }
 
 /// `login` is a name or an e-mail address.
@@ -149,7 +150,8 @@ async fn user(api: &Api, call: &Call, account: &str) -> Answer {
         return given(api.app.sign_in_nobody(password, &request).await);
     };
     let who = Who::Anyone(account, body.login);
-    given(api.app.sign_in(&who, password, body.refresh.into(), &request).await)
+    let terms = api.app.native_terms(body.refresh.into());
+    given(api.app.sign_in(&who, password, &terms, &request).await)
 }
 
 /// `name` may be left out: the key says whose it is.
@@ -165,5 +167,7 @@ async fn service_account(api: &Api, call: &Call, account: &str) -> Answer {
     let body: KeyCredentials = call.json()?;
     let request = call.request(account, "")?;
     let account = AccountId::parse(account).map_err(|_| Problem::from(Rejection::BadCredentials))?;
-    given(api.app.sign_in_with_key(account, body.name.as_deref(), body.api_key.expose(), &request).await)
+    let terms = api.app.native_key_terms();
+    let (name, key) = (body.name.as_deref(), body.api_key.expose());
+    given(api.app.sign_in_with_key(account, name, key, &terms, &request).await)
 }

@@ -11,6 +11,9 @@ use crate::api::reply;
 use crate::api::signed::account_id;
 use crate::app::Caller;
 use crate::app::permit::Introspect;
+use crate::app::refresh::Asked;
+use crate::auth::claims::Audience;
+use crate::domain::session::Family;
 use crate::secret::Secret;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -83,7 +86,8 @@ struct RefreshToken {
 async fn refresh(api: &Api, call: &Call, account: &str) -> Answer {
     let body: RefreshToken = call.json()?;
     let request = call.request(account, "")?;
-    given(api.app.refresh(account_id(account)?, body.refresh_token.expose(), &request).await)
+    let asked = Asked { family: Family::Native, token: body.refresh_token.expose(), scope: None };
+    given(api.app.refresh(account_id(account)?, &asked, &request).await)
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -103,7 +107,8 @@ struct Valid {
 async fn validate(api: &Api, call: &Call, account: &str) -> Answer {
     let body: Token = call.json()?;
     let view = api.app.view(call.freshness()?, call.context.deadline).await?;
-    let valid = api.app.introspect(&view, account_id(account)?, body.token.expose())?.is_some();
+    let valid =
+        api.app.introspect(&view, account_id(account)?, Family::Native, body.token.expose())?.is_some();
     Ok(reply::at(view.revision(), StatusCode::OK, &Valid { valid }))
 }
 
@@ -119,7 +124,8 @@ struct Introspection<'t> {
     kind: &'t str,
     roles: &'t [String],
     iss: &'t str,
-    aud: &'t str,
+    #[schema(value_type = String)]
+    aud: &'t Audience,
     iat: u64,
     nbf: u64,
     exp: u64,
@@ -157,7 +163,8 @@ struct Inactive {
 async fn introspect(api: &Api, call: &Call, account: &str) -> Answer {
     let body: Token = call.json()?;
     let signed = api.reader(call, account).await?;
-    let found = api.app.introspect(&signed.now, signed.caller.account(), body.token.expose())?;
+    let found =
+        api.app.introspect(&signed.now, signed.caller.account(), Family::Native, body.token.expose())?;
     let is_own = found.as_ref().is_some_and(|owner| owner.principal() == signed.caller.principal());
     if !is_own {
         signed.caller.authorize::<Introspect>(&signed.now, &signed.rows)?;
@@ -176,7 +183,7 @@ async fn revoke(api: &Api, call: &Call, account: &str) -> Answer {
     let request = call.request(account, "")?;
     let view = api.app.view(crate::replica::Freshness::Linearizable, call.context.deadline).await?;
     let account = account_id(account)?;
-    let done = api.app.revoke_token(&view, account, body.token.expose(), &request).await?;
+    let done = api.app.revoke_token(&view, account, Family::Native, body.token.expose(), &request).await?;
     let revision = done.map_or(view.revision(), |done| done.revision);
     Ok(reply::at(revision, StatusCode::OK, &serde_json::json!({})))
 }

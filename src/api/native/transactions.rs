@@ -180,7 +180,7 @@ impl Step {
     ) -> Result<Action, Problem> {
         let user = async |text: &str| match find_for_writing(api, call, caller, "users", text).await? {
             Principal::User(id) => Ok(id),
-            Principal::Service(_) => Err(bad_id()),
+            Principal::Service(_) | Principal::Subject(_) => Err(bad_id()),
         };
         Ok(match self {
             Self::CreateUser(new) => {
@@ -244,5 +244,6 @@ async fn resource(api: &Api, call: &Call, caller: &Caller, text: &str) -> Result
         Principal::User(id) if collection == "passwords" => Resource::Password(id),
         Principal::User(id) => Resource::User(id),
         Principal::Service(id) => Resource::ServiceAccount(id),
+        Principal::Subject(_) => return Err(bad_id()),
     })
 }

@@ -271,7 +271,7 @@ async fn set_status(api: &Api, call: &Call, account: &str, text: &str, status: U
 async fn named(api: &Api, call: &Call, caller: &Caller, text: &str) -> Result<UserId, Problem> {
     match find_for_writing(api, call, caller, "users", text).await? {
         Principal::User(id) => Ok(id),
-        Principal::Service(_) => Err(bad_id()),
+        Principal::Service(_) | Principal::Subject(_) => Err(bad_id()),
     }
 }
 

@@ -2,20 +2,23 @@
 
 use uuid::Uuid;
 
-use super::super::account::{Account, AccountState, NewAccount};
-use super::super::audit::{AuditHead, AuditRecord};
+use super::super::account::{AccountState, DefaultAccount, NewAccount, Owner};
+use super::super::audit::{Observation, Trail};
 use super::super::cluster::ClusterSecrets;
-use super::super::key::{KeyAlgorithm, KeyState, NewSigningKey, SigningKey};
-use super::super::role::{NewRole, Role, RoleChanges};
-use super::super::service::{ApiKey, NewApiKey, NewServiceAccount, ServiceAccount};
-use super::super::session::{
-    Method, NewRefresh, NewSession, Proof, Refresh, RefreshPointer, Rotation, Session,
-};
-use super::super::user::{NewUser, User, UserChanges, UserStatus};
+use super::super::holder::Recovery;
+use super::super::key::{KeyAlgorithm, KeyState, NewSigningKey};
+use super::super::lockout::{Lockout, RefusedSignIn, Why};
+use super::super::policy::PasswordPolicy;
+use super::super::role::{NewRole, RoleChanges};
+use super::super::service::{Client, NewApiKey, NewServiceAccount};
+use super::super::session::{Family, Grant, Method, NewRefresh, NewSession, Proof, Refresh, Rotation};
+use super::super::settings::{PasswordRule, Registration, Retention, SettingsChanges};
+use super::super::subject_key::NewSubjectKey;
+use super::super::user::{NewUser, UserChanges, UserStatus};
 use super::super::{
     AccountId, Action, Actor, ApiKeyId, Command, Email, Expectation, Label, Lifetime, Noun, Origin,
     PasswordHash, Permission, Principal, Rejection, Reply, Resource, RoleName, Sealed, SecretHash, ServiceId,
-    SessionId, Timestamp, UserId, UserName,
+    SessionId, SubjectId, Timestamp, UserId, UserName,
 };
 
 pub(super) fn account() -> AccountId {
@@ -26,7 +29,7 @@ pub(super) fn at() -> Timestamp {
     Timestamp(1_790_000_000_123)
 }
 
-fn uuid(n: u8) -> Uuid {
+pub(super) fn uuid(n: u8) -> Uuid {
     Uuid::from_bytes([n, 1, 2, 3, 4, 5, 0x46, 7, 0x88, 9, 10, 11, 12, 13, 14, 15])
 }
 
@@ -42,7 +45,7 @@ pub(super) fn api_key() -> ApiKeyId {
     ApiKeyId::new(uuid(0xc0))
 }
 
-fn session() -> SessionId {
+pub(super) fn session() -> SessionId {
     SessionId::new(uuid(0xd0))
 }
 
@@ -54,27 +57,27 @@ pub(super) fn password() -> PasswordHash {
     PasswordHash::new("$argon2id$x".to_owned())
 }
 
-fn sealed() -> Sealed {
+pub(super) fn sealed() -> Sealed {
     Sealed::new(vec![1, 2, 3])
 }
 
-fn name() -> UserName {
+pub(super) fn name() -> UserName {
     UserName::parse("Alice").unwrap()
 }
 
-fn email() -> Email {
+pub(super) fn email() -> Email {
     Email::parse("Alice@x").unwrap()
 }
 
-fn label() -> Label {
+pub(super) fn label() -> Label {
     Label::parse("text").unwrap()
 }
 
-fn role() -> RoleName {
+pub(super) fn role() -> RoleName {
     RoleName::parse("admin").unwrap()
 }
 
-fn permission(text: &str) -> Permission {
+pub(super) fn permission(text: &str) -> Permission {
     Permission::parse(text).unwrap()
 }
 
@@ -103,7 +106,7 @@ fn new_signing_key() -> NewSigningKey {
     }
 }
 
-fn origin() -> Origin {
+pub(super) fn origin() -> Origin {
     Origin { address: Some("::1".to_owned()), agent: None }
 }
 
@@ -128,7 +131,7 @@ pub(super) fn actions() -> Vec<Action> {
         Action::CreateUser(new_user()),
         Action::UpdateUser { user, changes },
         Action::SetUserStatus { user, status: UserStatus::Disabled },
-        Action::SetPassword { user, password: password.clone() },
+        Action::SetPassword { user, password: password.clone(), history: 5 },
         Action::RehashPassword { user, password },
         Action::DeleteUser { user },
         Action::CreateServiceAccount(NewServiceAccount {
@@ -136,6 +139,7 @@ pub(super) fn actions() -> Vec<Action> {
             name: name(),
             roles: vec![role.clone()],
             key: new_key(),
+            client: Some(client()),
         }),
         Action::DeleteServiceAccount { service },
         Action::AddApiKey { service, key: new_key() },
@@ -149,7 +153,13 @@ pub(super) fn actions() -> Vec<Action> {
         Action::DeleteRole { role: role.clone() },
         Action::AssignRole { principal, role: role.clone() },
         Action::UnassignRole { principal: Principal::Service(service), role },
-        Action::OpenSession(NewSession { id: session(), proof, refresh, lifetime: Lifetime(300) }),
+        Action::OpenSession(NewSession {
+            id: session(),
+            proof,
+            refresh,
+            lifetime: Lifetime(300),
+            grant: grant(),
+        }),
         Action::RefreshSession(Rotation { presented: secret(), next: SecretHash::new([0xef; 32]) }),
         Action::EndSession { session: session() },
         Action::EndSessions { principal, except: Some(session()) },
@@ -157,6 +167,86 @@ pub(super) fn actions() -> Vec<Action> {
         Action::Transaction(vec![Action::DeleteUser { user }]),
         Action::SetServiceStatus { service, active: true },
     ]
+    .into_iter()
+    .chain(later_actions())
+    .collect()
+}
+
+fn later_actions() -> Vec<Action> {
+    let (user, next) = (name(), SecretHash::new([0xef; 32]));
+    let refused = RefusedSignIn { user: Some(self::user()), login: [1; 8], why: Why::Disabled };
+    vec![
+        Action::OpenDefaultAccount(DefaultAccount {
+            key: new_signing_key(),
+            roles: vec![NewRole { name: role(), description: None, permissions: [permission("*")].into() }],
+            registered: vec![role()],
+        }),
+        Action::CreateFirstAdmin(new_user()),
+        Action::Register(new_user()),
+        Action::OpenKeyAccount { key: secret() },
+        Action::RotateHolder { next },
+        Action::SetRecovery { secret: secret() },
+        Action::Recover(Recovery { presented: secret(), key: next, next: secret() }),
+        Action::ChangeSettings(SettingsChanges {
+            passwords: Some(PasswordRule::Own(PasswordPolicy::KEYSTONE)),
+            lockout: Some(Lockout::default()),
+            strict_users: Some(true),
+            registration: Some(Registration::Open { roles: vec![role()] }),
+            retention: Some(Retention::default()),
+        }),
+        Action::AddMember { user: user.clone(), role: role() },
+        Action::RemoveMember { user: user.clone(), role: role() },
+        Action::AddSubjectKey { user: user.clone(), key: new_subject_key() },
+        Action::RevokeSubjectKey { user: user.clone(), key: api_key() },
+        Action::ShortenSubjectKey { user, key: api_key(), end: at() },
+        Action::RefuseSignIn(refused),
+        Action::Unlock { user: self::user() },
+        Action::SetClient { service: service(), client: client() },
+        Action::Observe(vec![observation()]),
+        Action::ProvePassword { user: self::user(), revision: 300 },
+    ]
+}
+
+fn new_subject_key() -> NewSubjectKey {
+    NewSubjectKey {
+        id: api_key(),
+        hash: secret(),
+        prefix: label(),
+        label: Some(label()),
+        expires_at: Some(at()),
+    }
+}
+
+fn observation() -> Observation {
+    Observation {
+        trail: Trail::Checks,
+        by: Actor::KeyHolder(secret()),
+        origin: origin(),
+        action: "check.permission".to_owned(),
+        target: "subject/alice deploy".to_owned(),
+        success: true,
+        detail: String::new(),
+        count: 300,
+        used: Some((subject(), api_key())),
+    }
+}
+
+pub(super) fn client() -> Client {
+    Client { title: label(), audiences: vec![label()], token_lifetime: Some(Lifetime(300)) }
+}
+
+pub(super) fn grant() -> Grant {
+    Grant {
+        family: Family::Keystone,
+        access: Lifetime(300),
+        scope: vec![permission("read:a")],
+        client: Some(label()),
+        audience: vec![label()],
+    }
+}
+
+pub(super) fn subject() -> SubjectId {
+    SubjectId::new(uuid(0xe0))
 }
 
 pub(super) fn actors() -> Vec<Actor> {
@@ -164,6 +254,7 @@ pub(super) fn actors() -> Vec<Actor> {
         Actor::Anonymous,
         Actor::SignedIn { principal: Principal::User(user()), session: session() },
         Actor::System,
+        Actor::KeyHolder(secret()),
     ]
 }
 
@@ -174,6 +265,8 @@ pub(super) fn replies() -> Vec<Reply> {
         Reply::Changed(true),
         Reply::SessionOpened { session, principal, expires_at: at() },
         Reply::ReuseEndedSession { session },
+        Reply::SignInRefused { locked_until: Some(at()) },
+        Reply::SignInLocked { until: at() },
     ]
 }
 
@@ -195,6 +288,10 @@ pub(super) fn rejections() -> Vec<Rejection> {
         Rejection::Misplaced("m".to_owned()),
         Rejection::Damaged,
         Rejection::UnknownCommand,
+        Rejection::KeyTaken,
+        Rejection::RecoveryIssued,
+        Rejection::NotKeyBacked,
+        Rejection::RegistrationClosed,
     ]
 }
 
@@ -217,11 +314,12 @@ pub(super) fn resources() -> Vec<Resource> {
         Resource::Password(user()),
         Resource::ServiceAccount(service()),
         Resource::Role(role()),
+        Resource::Settings,
     ]
 }
 
 pub(super) fn principals() -> Vec<Principal> {
-    vec![Principal::User(user()), Principal::Service(service())]
+    vec![Principal::User(user()), Principal::Service(service()), Principal::Subject(subject())]
 }
 
 pub(super) fn proofs() -> Vec<Proof> {
@@ -266,100 +364,33 @@ pub(super) fn command() -> Command {
     }
 }
 
-pub(super) fn stored_account(state: AccountState) -> Account {
-    Account { id: account(), root: user(), created_at: at(), state }
+pub(super) fn owners() -> Vec<Owner> {
+    vec![Owner::Root(user()), Owner::KeyHolder, Owner::Cluster { has_had_admin: true }]
 }
 
-pub(super) fn stored_user() -> User {
-    User {
-        id: user(),
-        is_root: true,
-        name: Some(name()),
-        email: None,
-        first_name: Some(label()),
-        last_name: None,
-        status: UserStatus::Active,
-        epoch: 300,
-        created_at: at(),
-        updated_at: at(),
-    }
+pub(super) fn registrations() -> Vec<Registration> {
+    vec![Registration::Closed, Registration::Open { roles: vec![role()] }]
 }
 
-pub(super) fn stored_service() -> ServiceAccount {
-    ServiceAccount {
-        id: service(),
-        name: name(),
-        is_active: true,
-        epoch: 300,
-        created_at: at(),
-        updated_at: at(),
-    }
+pub(super) fn password_rules() -> Vec<PasswordRule> {
+    vec![PasswordRule::OfSurface, PasswordRule::Own(PasswordPolicy::MODERN)]
 }
 
-pub(super) fn stored_api_key() -> ApiKey {
-    ApiKey {
-        id: api_key(),
-        hash: secret(),
-        label: Some(label()),
-        created_at: at(),
-        expires_at: at(),
-        revoked_at: Some(at()),
-    }
+pub(super) fn families() -> Vec<Family> {
+    vec![Family::Native, Family::Keystone]
 }
 
-pub(super) fn stored_role() -> Role {
-    Role {
-        name: role(),
-        description: Some(label()),
-        permissions: [permission("a:b"), permission("a:*")].into(),
-        created_at: at(),
-        updated_at: at(),
-    }
+pub(super) fn trails() -> Vec<Trail> {
+    vec![Trail::Acts, Trail::Checks]
 }
 
-pub(super) fn stored_session() -> Session {
-    Session {
-        id: session(),
-        principal: Principal::User(user()),
-        opened_at: at(),
-        expires_at: at(),
-        epoch: 300,
-        method: Method::Password,
-        refresh: Refresh::Rotating { generation: 2 },
-        ended_at: None,
-        used_at: at(),
-    }
-}
-
-pub(super) fn pointer() -> RefreshPointer {
-    RefreshPointer { session: session(), generation: 300 }
-}
-
-pub(super) fn stored_key(state: KeyState) -> SigningKey {
-    SigningKey {
-        id: "kid".to_owned(),
-        algorithm: KeyAlgorithm::EdDsa,
-        public: vec![7, 8],
-        private: sealed(),
-        created_at: at(),
-        state,
-    }
-}
-
-pub(super) fn audit_head() -> AuditHead {
-    AuditHead { sequence: 300, hash: [0xaa; 32] }
-}
-
-pub(super) fn audit_record() -> AuditRecord {
-    AuditRecord {
-        sequence: 300,
-        at: at(),
-        revision: 301,
-        by: Actor::System,
-        origin: origin(),
-        action: "user.delete".to_owned(),
-        target: "user/x".to_owned(),
-        previous: [0xbb; 32],
-        hash: [0xcc; 32],
-    }
+pub(super) fn reasons() -> Vec<Why> {
+    vec![
+        Why::WrongPassword,
+        Why::Unknown,
+        Why::Disabled,
+        Why::WrongKey,
+        Why::BadRefreshToken,
+        Why::PasswordExpired,
+    ]
 }

@@ -9,7 +9,7 @@ use super::super::membership::{self, Membership};
 use super::super::role::NewRole;
 use super::super::rows::{joined, tables};
 use super::super::service::{NewApiKey, NewServiceAccount};
-use super::super::session::{NewRefresh, NewSession, Proof};
+use super::super::session::{Grant, NewRefresh, NewSession, Proof};
 use super::super::user::{NewUser, UserChanges, UserStatus};
 use super::super::{
     AccountId, Action, Actor, Command, Lifetime, Origin, Permission, Principal, Reply, RoleName, Rows,
@@ -115,7 +115,7 @@ impl Walk {
                 lifetime: Lifetime(u64::MAX),
             };
             let name = UserName::parse(&format!("service-{n}")).unwrap();
-            let new = NewServiceAccount { id: service(n), name, roles: Vec::new(), key };
+            let new = NewServiceAccount { id: service(n), name, roles: Vec::new(), key, client: None };
             world.must(account, &Actor::System, Action::CreateServiceAccount(new));
         }
         for (n, permissions) in start.roles.iter().enumerate() {
@@ -146,6 +146,7 @@ impl Walk {
             let action = match principal(*n) {
                 Principal::User(user) => Action::SetUserStatus { user, status: UserStatus::Disabled },
                 Principal::Service(service) => Action::SetServiceStatus { service, active: false },
+                Principal::Subject(_) => continue,
             };
             self.world.must(self.account, &Actor::System, action);
         }
@@ -196,12 +197,14 @@ impl Walk {
                 let good = keys.iter().find(|key| key.value.is_good(self.world.at))?;
                 Proof::ApiKey { hash: good.value.hash }
             }
+            Principal::Subject(_) => return None,
         };
         let free = (0..=u8::MAX)
             .map(session)
             .find(|id| sessions::find(&self.world.rows, self.account, *id).unwrap().is_none())?;
         let lifetime = Lifetime(u64::MAX);
-        let new = NewSession { id: free, proof, refresh: NewRefresh::None, lifetime };
+        let grant = Grant::native(Lifetime(900_000));
+        let new = NewSession { id: free, proof, refresh: NewRefresh::None, lifetime, grant };
         let command = Command {
             account: self.account,
             by: Actor::Anonymous,

@@ -94,7 +94,7 @@ fn users(world: &World, account: AccountId, root_emails: &mut Found<AccountId>) 
     let expected = found.map(|found| {
         assert_eq!(found.id, account);
         let is_closed = matches!(found.state, AccountState::Closed { .. });
-        (found.root, if is_closed { UserStatus::Deleted } else { UserStatus::Active })
+        (found.root().unwrap(), if is_closed { UserStatus::Deleted } else { UserStatus::Active })
     });
     assert_eq!(roots, expected.into_iter().collect::<Vec<_>>(), "an account is open with its root user");
 }
@@ -133,6 +133,7 @@ fn memberships(world: &World, account: AccountId) {
         let is_there = match Principal::from_key(principal).expect("a principal") {
             Principal::User(id) => tables::USER.has(&world.rows, account, id.uuid().as_bytes()),
             Principal::Service(id) => tables::SERVICE.has(&world.rows, account, id.uuid().as_bytes()),
+            Principal::Subject(id) => tables::SUBJECT.has(&world.rows, account, id.uuid().as_bytes()),
         };
         assert!(is_there, "a membership of nobody");
     }

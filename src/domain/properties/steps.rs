@@ -9,9 +9,11 @@ use proptest::prelude::*;
 use super::super::account::NewAccount;
 use super::super::cluster::ClusterSecrets;
 use super::super::key::{KeyAlgorithm, NewSigningKey};
+use super::super::lockout::{Lockout, RefusedSignIn, Why};
 use super::super::role::{NewRole, RoleChanges};
 use super::super::service::{NewApiKey, NewServiceAccount};
-use super::super::session::{NewRefresh, NewSession, Proof, Rotation};
+use super::super::session::{Grant, NewRefresh, NewSession, Proof, Rotation};
+use super::super::settings::SettingsChanges;
 use super::super::user::{NewUser, UserChanges, UserStatus};
 use super::super::{Action, Label, Lifetime, Permission, Principal, Resource, RoleName, Sealed, SessionId};
 use super::pools::{
@@ -77,12 +79,12 @@ pub(super) fn lives() -> impl Strategy<Value = Step> {
     let action = prop_oneof![
         8 => session_action(),
         2 => (user(), status).prop_map(|(user, status)| Action::SetUserStatus { user, status }),
-        1 => (user(), any_password()).prop_map(|(user, password)| Action::SetPassword { user, password }),
+        1 => (user(), any_password()).prop_map(|(user, password)| Action::SetPassword { user, password, history: 2 }),
         1 => (service(), any::<bool>())
             .prop_map(|(service, active)| Action::SetServiceStatus { service, active }),
         1 => service().prop_map(|service| Action::DeleteServiceAccount { service }),
         2 => (service(), any_name(), new_key()).prop_map(|(id, name, key)| {
-            Action::CreateServiceAccount(NewServiceAccount { id, name, roles: Vec::new(), key })
+            Action::CreateServiceAccount(NewServiceAccount { id, name, roles: Vec::new(), key, client: None })
         }),
         1 => (service(), new_key()).prop_map(|(service, key)| Action::AddApiKey { service, key }),
         1 => (service(), (0..4_u8).prop_map(api_key))
@@ -130,6 +132,12 @@ fn rare_action() -> impl Strategy<Value = Action> {
         (new_user(), signing_key()).prop_map(|(root, key)| Action::CreateAccount(NewAccount { root, key })),
         (signing_key(), lifetime())
             .prop_map(|(key, retire_after)| Action::RotateSigningKey { key, retire_after }),
+        (any::<bool>(), 0..3_u32).prop_map(|(strict, failures)| {
+            let lockout = Lockout { failures, lock_for: Lifetime(900_000) };
+            let (lockout, strict_users) = (Some(lockout), Some(strict));
+            Action::ChangeSettings(SettingsChanges { lockout, strict_users, ..SettingsChanges::default() })
+        }),
+        any_user().prop_map(|user| Action::Unlock { user }),
     ]
 }
 
@@ -147,17 +155,20 @@ pub(super) fn user_action() -> impl Strategy<Value = Action> {
                 Action::UpdateUser { user, changes }
             }),
         2 => (any_user(), status).prop_map(|(user, status)| Action::SetUserStatus { user, status }),
-        2 => (any_user(), any_password()).prop_map(|(user, password)| Action::SetPassword { user, password }),
+        2 => (any_user(), any_password()).prop_map(|(user, password)| Action::SetPassword { user, password, history: 2 }),
         1 => (any_user(), any_password())
             .prop_map(|(user, password)| Action::RehashPassword { user, password }),
         1 => any_user().prop_map(|user| Action::DeleteUser { user }),
+        4 => any_user().prop_map(|user| {
+            Action::RefuseSignIn(RefusedSignIn::new(Some(user), "login", Why::WrongPassword))
+        }),
     ]
 }
 
 pub(super) fn service_action() -> impl Strategy<Value = Action> {
     prop_oneof![
         3 => (any_service(), any_name(), roles(), new_key()).prop_map(|(id, name, roles, key)| {
-            Action::CreateServiceAccount(NewServiceAccount { id, name, roles, key })
+            Action::CreateServiceAccount(NewServiceAccount { id, name, roles, key, client: None })
         }),
         2 => any_service().prop_map(|service| Action::DeleteServiceAccount { service }),
         1 => (any_service(), any::<bool>())
@@ -200,7 +211,8 @@ fn session_action() -> impl Strategy<Value = Action> {
     ];
     prop_oneof![
         6 => (any_session(), proof, refresh, lifetime()).prop_map(|(id, proof, refresh, lifetime)| {
-            Action::OpenSession(NewSession { id, proof, refresh, lifetime })
+            let grant = Grant::native(Lifetime(900_000));
+            Action::OpenSession(NewSession { id, proof, refresh, lifetime, grant })
         }),
         6 => (any_token(), any_token())
             .prop_map(|(presented, next)| Action::RefreshSession(Rotation { presented, next })),

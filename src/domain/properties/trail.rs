@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use super::super::audit::{self, AuditHead};
+use super::super::audit::{self, Trail};
 use super::super::testing::MemoryRows;
 use super::super::{AccountId, Action, Reply};
 use super::isolation::changed;
@@ -21,8 +21,8 @@ proptest! {
         for step in &steps {
             let taken = world.take(step);
             let account = taken.command.account;
-            let before = audit::head(&taken.before, account).unwrap().sequence;
-            let new = audit::list(&world.rows, account, before, usize::MAX).unwrap();
+            let before = audit::head(&taken.before, account, Trail::Acts).unwrap().sequence;
+            let new = audit::list(&world.rows, account, Trail::Acts, before, usize::MAX).unwrap();
             let changed = changed(&taken, &world);
             let has_changed = changed.iter().any(|key| !is_pruned(&world.rows, key));
             prop_assert_eq!(!new.is_empty(), has_changed, "{:?}", &taken.command);
@@ -52,14 +52,12 @@ fn is_pruned(after: &MemoryRows, key: &[u8]) -> bool {
 
 /// Whether the chain has no break and ends where its head says.
 fn is_whole(rows: &MemoryRows, account: AccountId) -> bool {
-    let (Ok(head), Ok(records)) = (audit::head(rows, account), audit::list(rows, account, 0, usize::MAX))
-    else {
+    let head = audit::head(rows, account, Trail::Acts);
+    let (Ok(head), Ok(records)) = (head, audit::list(rows, account, Trail::Acts, 0, usize::MAX)) else {
         return false;
     };
-    let end = records
-        .last()
-        .map_or(AuditHead::default(), |last| AuditHead { sequence: last.sequence, hash: last.hash });
-    audit::first_break(AuditHead::default(), &records).is_none() && head == end
+    let end = records.last().map_or((0, [0; 32]), |last| (last.sequence, last.hash));
+    audit::first_break(0, [0; 32], &records).is_none() && (head.sequence, head.hash) == end
 }
 
 /// The rows of one history with a trail of some length, and the keys of its records.

@@ -4,7 +4,7 @@ use super::super::account::NewAccount;
 use super::super::key::{KeyAlgorithm, NewSigningKey};
 use super::super::role::NewRole;
 use super::super::rows::tables;
-use super::super::session::{NewRefresh, NewSession, Proof};
+use super::super::session::{Grant, NewRefresh, NewSession, Proof};
 use super::super::testing::MemoryRows;
 use super::super::user::NewUser;
 use super::super::{
@@ -62,7 +62,13 @@ impl World {
         let revision = self.password_revision(account, n);
         let proof = Proof::Password { user: user(n), revision };
         let lifetime = Lifetime(u64::MAX);
-        let new = NewSession { id: session(n), proof, refresh: NewRefresh::None, lifetime };
+        let new = NewSession {
+            id: session(n),
+            proof,
+            refresh: NewRefresh::None,
+            lifetime,
+            grant: Grant::native(Lifetime(900_000)),
+        };
         self.must(account, &Actor::Anonymous, Action::OpenSession(new));
     }
 

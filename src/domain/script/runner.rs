@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::super::testing::MemoryRows;
 use super::super::{
     AccountId, Action, Actor, Command, Expectation, Lifetime, Origin, Principal, Rejection, Reply, Timestamp,
-    account, audit, authority, key, membership, role, service, session, user,
+    account, audit, authority, holder, key, lockout, membership, role, service, session, subject,
+    subject_key, user,
 };
 use super::words::{Labels, Words, secret, session_id};
 
@@ -82,8 +83,9 @@ impl Runner {
     fn action(&mut self, words: &Words<'_>) -> Option<Action> {
         let seen = match words.option("seen") {
             Some(note) => self.notes[note].revision,
-            None if words.verb() == "open" => {
-                let Principal::User(user) = self.labels.principal(words.at(2)) else {
+            None if matches!(words.verb(), "open" | "prove") => {
+                let at = if words.verb() == "open" { 2 } else { 1 };
+                let Principal::User(user) = self.labels.principal(words.at(at)) else {
                     panic!("a user opens")
                 };
                 let found = user::find_password(&self.rows, self.account, user).unwrap();
@@ -105,7 +107,7 @@ impl Runner {
             None => self.notes[text].clone(),
         });
         let expect = expect.collect();
-        let origin = Origin::default();
+        let origin = Origin { address: words.option("from").map(str::to_owned), agent: None };
         let command = Command { account: self.account, by, origin, expect, action };
         Some(outcome(&self.rows.apply(self.at, &command)))
     }
@@ -120,6 +122,7 @@ impl Runner {
             }
             None if who == "system" => Actor::System,
             None if who == "-" => Actor::Anonymous,
+            None if who.starts_with("key:") => Actor::KeyHolder(secret(who.trim_start_matches("key:"))),
             None => panic!("[{who}]: who, and by which session?"),
         };
         (actor, line.trim())
@@ -217,13 +220,62 @@ impl Runner {
             }
             "signing-keys" => key::list(rows, account).unwrap().len().to_string(),
             "audit" => {
-                let records = audit::list(rows, account, 0, usize::MAX).unwrap();
-                assert_eq!(audit::first_break(audit::AuditHead::default(), &records), None);
+                let records = self.trail(audit::Trail::Acts);
                 let last = records.iter().rev().take(words.number(1)).map(|record| record.action.clone());
                 last.collect::<Vec<_>>().join(" ")
             }
+            "refusals" => {
+                let records = self.trail(audit::Trail::Acts);
+                let refused = records.iter().filter(|record| !record.success);
+                refused.map(|record| record.detail.clone()).collect::<Vec<_>>().join(", ")
+            }
+            "checks" => {
+                let records = self.trail(audit::Trail::Checks);
+                let shown = records.iter().map(|record| format!("{}x{}", record.action, record.count));
+                shown.collect::<Vec<_>>().join(" ")
+            }
+            "locked" => {
+                let Principal::User(id) = self.labels.principal(first) else { panic!("not a user") };
+                yes_no(lockout::find(rows, account, id).unwrap().locked_until(at).is_some())
+            }
+            _ => self.answer_of_subjects(words),
+        }
+    }
+
+    /// Answers about names and the keys of accounts.
+    fn answer_of_subjects(&self, words: &Words<'_>) -> String {
+        let (rows, account, at) = (&self.rows, self.account, self.at);
+        let first = words.at(1);
+        let name = || super::super::UserName::parse(first).unwrap();
+        match words.verb() {
+            "owner" => {
+                let found = holder::account_of(rows, &secret(first)).unwrap();
+                found.map_or("none".to_owned(), |id| self.labels.account_name(id))
+            }
+            "subject" => yes_no(subject::find(rows, account, subject::id_of(&name())).unwrap().is_some()),
+            "subject-holds" => {
+                let principal = Principal::Subject(subject::id_of(&name()));
+                match authority::holds(rows, account, &principal, words.at(2)) {
+                    Ok(holds) => yes_no(holds),
+                    Err(rejection) => refusal(&rejection),
+                }
+            }
+            "subject-key" => match subject_key::find(rows, account, &secret(first)).unwrap() {
+                None => "none".to_owned(),
+                Some((_, key)) => key.fault(at).map_or("good".to_owned(), |fault| format!("{fault:?}")),
+            },
             other => panic!("no verb {other}"),
         }
+    }
+
+    /// A whole trail, which must be unbroken.
+    fn trail(&self, trail: audit::Trail) -> Vec<audit::AuditRecord> {
+        let head = audit::head(&self.rows, self.account, trail).unwrap();
+        let records = audit::list(&self.rows, self.account, trail, 0, usize::MAX).unwrap();
+        let before = head.first.saturating_sub(1);
+        assert_eq!(audit::first_break(before, head.anchor, &records), None);
+        assert_eq!(records.last().map_or(0, |last| last.sequence), head.sequence);
+        records
     }
 }
 
@@ -234,6 +286,9 @@ fn outcome(result: &Result<Reply, Rejection>) -> String {
         Ok(Reply::Changed(false)) => "Unchanged".to_owned(),
         Ok(Reply::SessionOpened { .. }) => "SessionOpened".to_owned(),
         Ok(Reply::ReuseEndedSession { .. }) => "ReuseEndedSession".to_owned(),
+        Ok(Reply::SignInRefused { locked_until: None }) => "Refused".to_owned(),
+        Ok(Reply::SignInRefused { locked_until: Some(_) }) => "RefusedAndLocked".to_owned(),
+        Ok(Reply::SignInLocked { .. }) => "Locked".to_owned(),
         Err(rejection) => refusal(rejection),
     }
 }
@@ -256,6 +311,10 @@ fn refusal(rejection: &Rejection) -> String {
         | Rejection::RoleExists
         | Rejection::IdTaken
         | Rejection::Damaged
+        | Rejection::KeyTaken
+        | Rejection::RecoveryIssued
+        | Rejection::NotKeyBacked
+        | Rejection::RegistrationClosed
         | Rejection::UnknownCommand => format!("{rejection:?}"),
     }
 }

@@ -5,16 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::super::account::NewAccount;
+use super::super::account::{DefaultAccount, NewAccount};
+use super::super::audit::{Observation, Trail};
 use super::super::cluster::ClusterSecrets;
+use super::super::holder::Recovery;
 use super::super::key::{KeyAlgorithm, NewSigningKey};
+use super::super::lockout::{Lockout, RefusedSignIn, Why};
 use super::super::role::{NewRole, RoleChanges};
 use super::super::service::{NewApiKey, NewServiceAccount};
-use super::super::session::{NewRefresh, NewSession, Proof, Rotation};
+use super::super::session::{Grant, NewRefresh, NewSession, Proof, Rotation};
+use super::super::settings::{Registration, Retention, SettingsChanges};
+use super::super::subject_key::NewSubjectKey;
 use super::super::user::{NewUser, UserChanges, UserStatus};
 use super::super::{
-    AccountId, Action, ApiKeyId, Email, Label, Lifetime, PasswordHash, Permission, Principal, Resource,
-    RoleName, Sealed, SecretHash, ServiceId, SessionId, UserId, UserName,
+    AccountId, Action, Actor, ApiKeyId, Email, Label, Lifetime, Origin, PasswordHash, Permission, Principal,
+    Resource, RoleName, Sealed, SecretHash, ServiceId, SessionId, Timestamp, UserId, UserName,
 };
 
 /// A line, cut into words; `name=value` is an option.
@@ -86,7 +91,9 @@ impl<'l> Words<'l> {
             "mark-user-deleted" => {
                 Action::SetUserStatus { user: labels.user(first), status: UserStatus::Deleted }
             }
-            "set-password" => Action::SetPassword { user: labels.user(first), password: hash(self.at(2)) },
+            "set-password" => {
+                Action::SetPassword { user: labels.user(first), password: hash(self.at(2)), history: 3 }
+            }
             "rehash" => Action::RehashPassword { user: labels.user(first), password: hash(self.at(2)) },
             "delete-user" => Action::DeleteUser { user: labels.user(first) },
             "rotate-key" => Action::RotateSigningKey {
@@ -106,7 +113,10 @@ impl<'l> Words<'l> {
             "delete-role" => Action::DeleteRole { role: self.role(1) },
             "assign" => Action::AssignRole { principal: labels.principal(first), role: self.role(2) },
             "unassign" => Action::UnassignRole { principal: labels.principal(first), role: self.role(2) },
-            _ => return self.session_action(labels, seen).or_else(|| self.service_action(labels)),
+            _ => {
+                let action = self.session_action(labels, seen).or_else(|| self.service_action(labels));
+                return action.or_else(|| self.owner_action(labels)).or_else(|| self.subject_action());
+            }
         };
         Some(action)
     }
@@ -124,6 +134,18 @@ impl<'l> Words<'l> {
             "refresh" => {
                 Action::RefreshSession(Rotation { presented: secret(self.at(1)), next: secret(self.at(2)) })
             }
+            "wrong" => Action::RefuseSignIn(RefusedSignIn::new(
+                Some(labels.user(self.at(1))),
+                self.at(1),
+                Why::WrongPassword,
+            )),
+            "disabled-try" => Action::RefuseSignIn(RefusedSignIn::new(
+                Some(labels.user(self.at(1))),
+                self.at(1),
+                Why::Disabled,
+            )),
+            "unknown-try" => Action::RefuseSignIn(RefusedSignIn::new(None, self.at(1), Why::Unknown)),
+            "prove" => Action::ProvePassword { user: labels.user(self.at(1)), revision: seen },
             "end" => Action::EndSession { session: session_id(self.at(1)) },
             "end-all" => Action::EndSessions {
                 principal: labels.principal(self.at(1)),
@@ -141,12 +163,103 @@ impl<'l> Words<'l> {
                 name: UserName::parse(self.option("name").unwrap_or(self.at(1))).unwrap(),
                 roles: self.roles(),
                 key: self.new_key(self.option("key").unwrap_or("k0")),
+                client: None,
             }),
             "delete-service" => Action::DeleteServiceAccount { service },
             "enable-service" => Action::SetServiceStatus { service, active: true },
             "disable-service" => Action::SetServiceStatus { service, active: false },
             "add-key" => Action::AddApiKey { service, key: self.new_key(self.at(2)) },
             "revoke-key" => Action::RevokeApiKey { service, key: api_key(self.at(2)) },
+            _ => return None,
+        })
+    }
+
+    /// What concerns the ownership of accounts, their settings and what nodes saw.
+    fn owner_action(&self, labels: &mut Labels) -> Option<Action> {
+        let roles = || self.roles();
+        Some(match self.verb() {
+            "open-default" => Action::OpenDefaultAccount(DefaultAccount {
+                key: signing_key("key-1"),
+                roles: vec![NewRole {
+                    name: RoleName::parse("admin").unwrap(),
+                    description: None,
+                    permissions: [Permission::parse("*").unwrap()].into(),
+                }],
+                registered: roles(),
+            }),
+            "first-admin" => Action::CreateFirstAdmin(self.new_user(labels, Some(self.at(1)))),
+            "register" => Action::Register(self.new_user(labels, Some(self.at(1)))),
+            "open-key-account" => Action::OpenKeyAccount { key: secret(self.at(1)) },
+            "rotate-holder" => Action::RotateHolder { next: secret(self.at(1)) },
+            "set-recovery" => Action::SetRecovery { secret: secret(self.at(1)) },
+            "recover" => Action::Recover(Recovery {
+                presented: secret(self.at(1)),
+                key: secret(self.at(2)),
+                next: secret(self.at(3)),
+            }),
+            "settings" => {
+                let registration = self.option("register").map(|roles| match roles {
+                    "closed" => Registration::Closed,
+                    names => Registration::Open {
+                        roles: names.split(',').map(|name| RoleName::parse(name).unwrap()).collect(),
+                    },
+                });
+                let lockout = self.option("lockout").map(|failures| Lockout {
+                    failures: failures.parse().unwrap(),
+                    lock_for: self.lifetime("lock-for", 900),
+                });
+                let retention = self.option("checks").map(|checks| Retention {
+                    acts: self.lifetime("acts", 86_400),
+                    checks: checks.parse().unwrap(),
+                });
+                let strict_users = self.option("strict").map(|strict| strict == "yes");
+                let passwords = None;
+                Action::ChangeSettings(SettingsChanges {
+                    passwords,
+                    lockout,
+                    strict_users,
+                    registration,
+                    retention,
+                })
+            }
+            "unlock" => Action::Unlock { user: labels.user(self.at(1)) },
+            "observe" => Action::Observe(vec![Observation {
+                trail: Trail::Checks,
+                by: Actor::Anonymous,
+                origin: Origin::default(),
+                action: self.at(1).to_owned(),
+                target: String::new(),
+                success: true,
+                detail: String::new(),
+                count: self.option("count").map_or(1, |count| count.parse().unwrap()),
+                used: None,
+            }]),
+            _ => return None,
+        })
+    }
+
+    /// What concerns plain names and their keys.
+    fn subject_action(&self) -> Option<Action> {
+        let user = UserName::parse(self.at(1));
+        Some(match self.verb() {
+            "add-member" => Action::AddMember { user: user.unwrap(), role: self.role(2) },
+            "remove-member" => Action::RemoveMember { user: user.unwrap(), role: self.role(2) },
+            "add-user-key" => Action::AddSubjectKey {
+                user: user.unwrap(),
+                key: NewSubjectKey {
+                    id: api_key(self.at(2)),
+                    hash: secret(self.at(2)),
+                    prefix: Label::parse("rak_").unwrap(),
+                    label: None,
+                    expires_at: self.option("end").map(moment),
+                },
+            },
+            "revoke-user-key" => Action::RevokeSubjectKey { user: user.unwrap(), key: api_key(self.at(2)) },
+            "shorten-user-key" => Action::ShortenSubjectKey {
+                user: user.unwrap(),
+                key: api_key(self.at(2)),
+                end: moment(self.option("end").expect("an end")),
+            },
             _ => return None,
         })
     }
@@ -171,7 +284,14 @@ impl<'l> Words<'l> {
             None => NewRefresh::None,
         };
         labels.session(self.at(1));
-        NewSession { id: session_id(self.at(1)), proof, refresh, lifetime: self.lifetime("life", 3_600) }
+        let grant = Grant::native(Lifetime::from_secs(900));
+        NewSession {
+            id: session_id(self.at(1)),
+            proof,
+            refresh,
+            lifetime: self.lifetime("life", 3_600),
+            grant,
+        }
     }
 
     fn new_key(&self, label: &str) -> NewApiKey {
@@ -219,6 +339,10 @@ impl Labels {
         if label == "cluster" {
             return AccountId::CLUSTER;
         }
+        if label == "default" {
+            self.accounts.insert(AccountId::DEFAULT, label.to_owned());
+            return AccountId::DEFAULT;
+        }
         let number = u128::from_be_bytes(id("account", label).into_bytes()) % 1_000_000_000_000;
         let id = AccountId::parse(&format!("{number:012}")).unwrap();
         self.accounts.insert(id, label.to_owned());
@@ -252,6 +376,7 @@ impl Labels {
             Some(("user", label)) => Resource::User(self.user(label)),
             Some(("password", label)) => Resource::Password(self.user(label)),
             Some(("service", label)) => Resource::ServiceAccount(self.service(label)),
+            None if path == "settings" => Resource::Settings,
             Some(("role", name)) => Resource::Role(RoleName::parse(name).unwrap()),
             None | Some(_) => panic!("no resource {path}"),
         }
@@ -269,6 +394,7 @@ impl Labels {
         match principal {
             Principal::User(id) => self.name(*id.uuid()),
             Principal::Service(id) => format!("svc:{}", self.name(*id.uuid())),
+            Principal::Subject(id) => format!("subject:{}", self.name(*id.uuid())),
         }
     }
 
@@ -289,6 +415,11 @@ pub(super) fn api_key(label: &str) -> ApiKeyId {
 
 pub(super) fn secret(label: &str) -> SecretHash {
     SecretHash::new(Sha256::digest(label).into())
+}
+
+/// So many seconds after the scripts begin.
+fn moment(seconds: &str) -> Timestamp {
+    Timestamp(1_000_000_000).plus(Lifetime::from_secs(seconds.parse().expect("seconds")))
 }
 
 fn hash(label: &str) -> PasswordHash {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use conclave::domain::AccountId;
-use conclave::domain::audit::{self, AuditHead};
+use conclave::domain::audit::{self, Trail};
 use serde_json::{Value, json};
 
 use crate::harness::World;
@@ -48,6 +48,7 @@ async fn the_chain_holds_what_was_done_in_order_and_the_hashes_fit() {
         "session.open",
         "role.create",
         "role.assign",
+        "session.refuse",
         "role.delete",
         "user.disable",
     ];
@@ -61,15 +62,16 @@ async fn the_chain_holds_what_was_done_in_order_and_the_hashes_fit() {
     }
     let revisions: Vec<u64> = records.iter().map(|record| record["revision"].as_u64().unwrap()).collect();
     assert!(revisions.is_sorted(), "{revisions:?}");
-    assert_eq!(revisions[6], revisions[7], "a transaction is one revision");
+    assert_eq!(revisions[7], revisions[8], "a transaction is one revision");
+    assert_eq!((&records[6]["success"], &records[6]["detail"]), (&json!(false), &json!("wrong password")));
     assert_eq!(records[0]["by"], "anonymous");
     assert_eq!(records[2]["by"], json!(format!("user/{}", account.root)));
 
     // What the API shows is what the rules computed, and nothing was left out.
     let view = World::node(2).cluster().view();
     let id = AccountId::parse(&account.id).unwrap();
-    let stored = audit::list(&view, id, 0, 100).unwrap();
-    assert_eq!(audit::first_break(AuditHead::default(), &stored), None);
+    let stored = audit::list(&view, id, Trail::Acts, 0, 100).unwrap();
+    assert_eq!(audit::first_break(0, [0; 32], &stored), None);
     for (record, stored) in records.iter().zip(&stored) {
         assert_eq!(record["hash"], json!(hex(&stored.computed_hash())));
     }

@@ -1,0 +1,98 @@
+//! Refresh tokens in the dress of a JWT, for clients that look into them (contract part 4.1).
+//!
+//! # Why the signature is not what counts
+//! The `jti` is the refresh token itself: 190 random bits, stored as a hash. Who has it has the token, so there
+//! is nothing that a signature could add, and a refresh token outlives the key that dressed it. The dress is
+//! signed all the same, because clients expect a JWT.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use super::claims::Audience;
+use super::signer::{SignError, SigningKey};
+use super::verifier::Verifier;
+use crate::secret::Secret;
+
+/// What the dress says.
+#[derive(Debug, Serialize)]
+pub struct RefreshClaims<'c> {
+    pub iss: &'c str,
+    pub aud: Audience,
+    pub sub: &'c str,
+    /// Seconds since 1970.
+    pub exp: u64,
+    pub iat: u64,
+    pub acct: &'c str,
+}
+
+/// The `typ` of the dress: with it no verifier takes it for an access token.
+const TYP: &str = "refresh+jwt";
+
+#[derive(Serialize)]
+struct Dressed<'c> {
+    #[serde(flatten)]
+    claims: &'c RefreshClaims<'c>,
+    jti: &'c str,
+    r#type: &'static str,
+}
+
+/// Dresses a refresh token.
+///
+/// # Errors
+/// See [`SignError`].
+pub fn dress(
+    token: &Secret<String>,
+    claims: &RefreshClaims<'_>,
+    key: &SigningKey,
+) -> Result<Secret<String>, SignError> {
+    key.sign_as(TYP, &Dressed { claims, jti: token.expose(), r#type: "refresh" })
+}
+
+/// The refresh token in a dress, and the account that it says it is of. `None` for anything else.
+#[must_use]
+pub fn undress(text: &str) -> Option<(String, Secret<String>)> {
+    #[derive(Deserialize)]
+    struct Said {
+        acct: String,
+        jti: Secret<String>,
+        r#type: String,
+    }
+    if text.len() > Verifier::MAX_TOKEN_BYTES {
+        return None;
+    }
+    let mut parts = text.split('.');
+    let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return None;
+    };
+    let said: Said = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+    (said.r#type == "refresh").then_some((said.acct, said.jti))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::keys::KeyAlgorithm;
+    use crate::auth::mint::Mint;
+
+    #[test]
+    fn what_was_dressed_is_found_again_and_nothing_else_is() {
+        let key = SigningKey::new("k", KeyAlgorithm::EdDsa, SigningKey::generate_ed25519().unwrap()).unwrap();
+        let token = Mint::random().refresh_token().unwrap();
+        let claims = RefreshClaims {
+            iss: "keystone-auth",
+            aud: Audience::Many(vec!["keystone-auth".to_owned()]),
+            sub: "someone",
+            exp: 2,
+            iat: 1,
+            acct: "000000000001",
+        };
+        let dressed = dress(&token, &claims, &key).unwrap();
+        let (account, found) = undress(dressed.expose()).unwrap();
+        assert_eq!((account.as_str(), found.expose()), ("000000000001", token.expose()));
+        for other in ["", "a.b.c", token.expose(), &format!("{}.x", dressed.expose())] {
+            assert!(undress(other).is_none(), "{other}");
+        }
+    }
+}
