@@ -38,7 +38,7 @@ const fn secret(name: &'static str, help: &'static str) -> Setting {
 }
 
 /// All settings.
-pub const SETTINGS: [Setting; 48] = [
+pub const SETTINGS: [Setting; 49] = [
     setting("data", "conclave-data", "data folder"),
     setting(
         "http_listen",
@@ -64,6 +64,7 @@ pub const SETTINGS: [Setting; 48] = [
     setting("tls_certificate", "", "PEM file with the certificate chain of the HTTP port"),
     setting("tls_key", "", "PEM file with its key"),
     setting("key_file", "", "key-encryption key; beside the data folder by default, never inside"),
+    secret("encryption_key", "keys in place of key_file's: base64 of 32 bytes, the first one seals"),
     secret(
         "jwt_secret",
         "secret of HS256 tokens, 32 bytes or more; without it each account signs with EdDSA",

@@ -12,7 +12,8 @@ use conclave_cluster::{Clock, DataFolder, NodeId};
 use toml::{Table, Value};
 
 use super::{DevError, Ports, loopback};
-use crate::auth::kek::{Kek, KekError};
+use crate::auth::kek::Kek;
+use crate::auth::key_file::KekError;
 
 /// A folder that no other `conclave dev` uses now.
 #[derive(Debug)]
