@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::api::Api;
+use crate::api::limits::RequestLimits;
 use crate::app::bootstrap::NotOpened;
 use crate::app::{self, App, KeyRing};
 use crate::auth::hasher::{Hasher, HasherConfig};
@@ -81,6 +82,7 @@ impl Node {
         let tenants =
             start_tenants(config, &cluster).await.map_err(|error| NodeError::Actors(error.to_string()))?;
         let orders = Orders::new(cluster.clone(), tenants.clone());
+        let forwards = orders.clone();
         let settings = app_settings(config, &cluster);
         let app = Arc::new(App::new(cluster.clone(), orders, hasher, keyring, settings, clock)?);
 
@@ -88,10 +90,12 @@ impl Node {
         let http_metrics = metrics.register(|registry| {
             registry.register_collector(Box::new(Figures(Arc::downgrade(&sources))));
             app.counts().register(registry);
+            forwards.register(registry);
             HttpMetrics::register(registry)
         });
         let address = http.listen;
-        let api = Api { app: Arc::clone(&app), metrics };
+        let limits = Arc::new(RequestLimits::new(&config.limits));
+        let api = Api { app: Arc::clone(&app), limits, metrics };
         let server = Server::bind(http, api.router()?, http_metrics)
             .await
             .map_err(|source| NodeError::Listen { address, source })?;
@@ -223,6 +227,9 @@ fn app_settings(config: &Config, cluster: &Cluster) -> app::Settings {
         refresh_token: Lifetime(millis(config.refresh_token_lifetime)),
         api_key: Lifetime(millis(config.api_key_lifetime)),
         jwt_secret: config.jwt_secret.clone(),
+        keystone: config.keystone.clone(),
+        doors: config.doors,
+        limits: config.limits,
     }
 }
 

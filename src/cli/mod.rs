@@ -10,11 +10,13 @@ pub mod ask;
 mod keys;
 mod members;
 mod operator;
+mod settings;
 mod stop;
 
 use std::error::Error;
 use std::fmt::Display;
 use std::future::Future;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -44,6 +46,8 @@ enum Command {
     Start(StartArgs),
     /// List the members of the cluster, as the node of this machine sees them.
     Members(MembersArgs),
+    /// Print every setting: what it does, its default, its names in the environment. A file of settings to begin with.
+    Settings,
     /// Look at the key-encryption keys, or replace them while the nodes serve.
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -176,6 +180,9 @@ where
                 Err(error) => return failed(&error, 2),
             };
             telemetry::start_logging(&config.log_level, config.log_format);
+            for notice in &config.notices {
+                tracing::warn!("{notice}");
+            }
             runtime.block_on(async { serve(config, Stop::new(args.stop_with_stdin)?).await })
         }
         Command::Dev(args) => runtime.block_on(async {
@@ -192,6 +199,10 @@ where
                 Err(error) => return failed(&error, 2),
             };
             runtime.block_on(members::print(&config, args.json))
+        }
+        Command::Settings => {
+            // Not `print!`, which panics where nobody reads on.
+            std::io::stdout().write_all(settings::text().as_bytes()).map_err(Failure::from)
         }
         Command::Keys(command) => {
             let config = match load(command.place(), command.place().flags()) {

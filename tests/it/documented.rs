@@ -31,7 +31,9 @@ impl Alone {
             .with("http_listen", Some("127.0.0.1:0"))
             .with("peer_listen", Some("127.0.0.1:0"))
             .with("argon2_memory_kib", Some("7168"))
-            .with("argon2_iterations", Some("1"));
+            .with("argon2_iterations", Some("1"))
+            .with("rate_limit_login", Some("off"))
+            .with("rate_limit_register", Some("off"));
         let config = Config::load(flags, None, Vec::new()).unwrap();
         let node = Node::start(&config, Arc::new(Metrics::new())).await.unwrap();
         let address = node.http_address();
@@ -313,6 +315,9 @@ async fn scrape(node: &Alone) {
         "conclave_tenants_actors",
         "conclave_verifier_cached_tokens",
         "conclave_hash_pool_done_total",
+        "conclave_log_bytes",
+        "conclave_state_bytes",
+        "conclave_forward_duration_seconds_count{to=\"self\"}",
         "auth_attempts_total{result=\"success\"}",
         "auth_attempts_total{result=\"refused\"}",
         "tokens_generated_total{type=\"access\"}",
@@ -325,7 +330,9 @@ async fn scrape(node: &Alone) {
         "conclave_hash_pool_waiting",
         "conclave_hash_pool_running",
         "conclave_hash_pool_refused_total",
+        "conclave_snapshot_bytes",
         "conclave_tenants_admitted",
+        "conclave_tenants_waiting",
         "conclave_tenants_in_flight",
         "conclave_tenants_refused_total",
     ] {
