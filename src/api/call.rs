@@ -6,6 +6,7 @@ use std::time::Duration;
 use warp::http::header::{AUTHORIZATION, HeaderName, IF_MATCH, USER_AGENT};
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::seen::Asker;
 use crate::app::Request;
 use crate::domain::Origin;
 use crate::http::context::Context;
@@ -31,10 +32,11 @@ pub struct Call {
     headers: HeaderMap,
     query: Option<String>,
     body: Bytes,
+    asker: Asker,
 }
 
 impl Call {
-    pub(super) const fn new(
+    pub(super) fn new(
         context: Context,
         route: &'static str,
         parameters: Vec<(&'static str, String)>,
@@ -42,7 +44,7 @@ impl Call {
         query: Option<String>,
         body: Bytes,
     ) -> Self {
-        Self { context, route, parameters, headers, query, body }
+        Self { context, route, parameters, headers, query, body, asker: Asker::default() }
     }
 
     /// A parameter of the path, decoded; empty for one that the pattern does not have.
@@ -164,7 +166,12 @@ impl Call {
         said
     }
 
-    fn origin(&self) -> Origin {
+    pub(super) const fn asker(&self) -> &Asker {
+        &self.asker
+    }
+
+    /// Where it came from, for the audit trail.
+    pub(super) fn origin(&self) -> Origin {
         let agent = self.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
         let agent = agent.map(|agent| agent.chars().filter(|c| !c.is_control()).take(200).collect());
         Origin { address: Some(self.context.peer.ip().to_string()), agent }

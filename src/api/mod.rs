@@ -10,8 +10,10 @@ pub mod health;
 pub mod iam;
 pub mod native;
 pub mod problems;
+pub mod record;
 pub mod reply;
 pub mod routes;
+pub mod seen;
 pub mod signed;
 
 use std::sync::Arc;

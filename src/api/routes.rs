@@ -20,6 +20,7 @@ use warp::path::FullPath;
 use warp::reply::{Reply, Response};
 
 use super::call::Call;
+use super::seen::Witness;
 use super::{Answer, Api};
 use crate::http::context::{Context, context};
 use crate::http::metrics::Endpoint;
@@ -111,12 +112,15 @@ impl Routes {
             Ok((route, parameters)) => {
                 // A route that takes no query passes over one, but what is given twice is nobody's meaning.
                 let is_plain = query::parse::<IgnoredAny>(query.as_deref());
+                let app = Arc::clone(&api.app);
                 let call = Call::new(context, route.name, parameters, headers, query, body);
+                let witness = Witness::of(&call);
                 let answer = match is_plain {
                     Ok(_) => (route.handler)(api, call).await,
                     Err(problem) => Err(problem),
                 };
                 let mut response = answer.unwrap_or_else(Reply::into_response);
+                witness.tell(&app, &response);
                 response.extensions_mut().insert(Endpoint(route.pattern));
                 response
             }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::{self, NewSigningKey};
 use super::role::{self, NewRole};
-use super::rows::tables;
+use super::rows::{next_account, tables};
 use super::settings::{self, Registration, SettingsChanges};
 use super::user::{self, NewUser};
 use super::{
@@ -80,6 +80,27 @@ impl Account {
 /// [`Rejection::Damaged`] if the row does not decode.
 pub fn find(rows: &dyn Read, account: AccountId) -> Result<Option<Stored<Account>>, Rejection> {
     tables::ACCOUNT.get(rows, account, &[])
+}
+
+/// At most `limit` accounts behind `after`, in the order of their ids, closed ones too. Only for operators: an
+/// account must not learn which others there are.
+///
+/// # Errors
+/// [`Rejection::Damaged`] if a row does not decode.
+pub fn list(
+    rows: &dyn Read,
+    mut after: Option<AccountId>,
+    limit: usize,
+) -> Result<Vec<Stored<Account>>, Rejection> {
+    let mut found = Vec::new();
+    while found.len() < limit
+        && let Some(id) = next_account(rows, after)
+    {
+        after = Some(id);
+        // The cluster itself has rows and is no account.
+        found.extend(find(rows, id)?);
+    }
+    Ok(found)
 }
 
 /// The account whose root user has that e-mail address.
