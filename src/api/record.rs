@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::reply::time;
-use crate::domain::audit::{AuditHead, AuditRecord, Trail};
+use crate::domain::audit::{AuditHead, AuditRecord, Chain, Trail};
 use crate::domain::{AccountId, Actor};
 
 /// A record.
@@ -109,17 +109,17 @@ impl RecordView {
 
     /// The same with the bytes that are hashed.
     #[must_use]
-    pub fn whole(record: AuditRecord) -> Self {
-        let hashed = Some(STANDARD.encode(record.hashed()));
+    pub fn whole(chain: Chain, record: AuditRecord) -> Self {
+        let hashed = Some(STANDARD.encode(chain.hashed(&record)));
         Self { hashed, ..Self::new(record) }
     }
 
     /// What the bytes that are hashed say, as it would be shown, with the hash that they have; `None` where there
-    /// are none or they are no record.
+    /// are none or they are no record of that chain.
     #[must_use]
-    pub fn as_hashed(&self) -> Option<Self> {
+    pub fn as_hashed(&self, chain: Chain) -> Option<Self> {
         let bytes = STANDARD.decode(self.hashed.as_deref()?).ok()?;
-        AuditRecord::from_hashed(&bytes).map(Self::whole)
+        chain.record_of(&bytes).map(|record| Self::whole(chain, record))
     }
 }
 

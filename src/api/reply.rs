@@ -74,7 +74,7 @@ pub struct PageQuery {
 }
 
 /// A part of a list.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Page<T> {
     pub items: Vec<T>,
     /// The cursor of the next page; missing on the last.

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 
 use super::Failure;
-use super::ask::ask_as_operator;
+use super::ask::ask_with_token;
 use crate::auth::kek::Kek;
 use crate::config::Config;
 
@@ -30,13 +30,8 @@ const PATH: &str = "/v1/cluster/members";
 /// Asks the node that these settings are of, and prints.
 pub(super) async fn print(config: &Config, json: bool) -> Result<(), Failure> {
     let node = config.http_listen;
-    if config.tls.is_some() {
-        return Err(format!("this node speaks TLS: ask {}{PATH} with curl", config.base_url()).into());
-    }
     let token = Kek::read_file(&config.key_file)?.operator_token();
-    let answer = ask_as_operator(node, PATH, &token).await.map_err(|error| {
-        format!("no node answers at {node}: {error}; is it running, are these its settings?")
-    })?;
+    let answer = ask_with_token(config, PATH, &token).await?;
     if answer.status != 200 {
         return Err(format!("the node at {node} answered {}: {}", answer.status, answer.body).into());
     }

@@ -6,24 +6,18 @@
 //! Each trail of an account is a chain: a record holds the SHA-256 of the one before it and of itself, so a
 //! record cannot be changed or left out without all later hashes changing.
 //!
-//! # What is hashed
-//! The postcard form of a record whose own hash is zeros, so that others can compute it too. Numbers are LEB128,
-//! a text is its length and its UTF-8 bytes, an optional value begins with 0 or 1. In this order: sequence;
-//! time in milliseconds since 1970; revision; who (0 a stranger; 1 somebody signed in: 0 user, 1 service
-//! account or 2 subject, 16 and the id's 16 bytes, 16 and the session's; 2 the cluster; 3 a key holder and 32
-//! bytes, the SHA-256 of the key); address if any; agent if any; action; target; 0 or 1 for success; detail;
-//! count; 32 bytes of the hash before; 32 zeros.
-//!
 //! # Why two trails
 //! Questions are many and cheap, and whoever asks enough of them would push the acts of others out of a common
 //! trail. So acts are kept by age, questions by number, each in a trail of its own.
 
+mod chain;
 pub mod search;
 
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+
+pub use chain::Chain;
 
 use super::lockout::RefusedSignIn;
 use super::rows::tables;
@@ -56,7 +50,7 @@ pub struct AuditRecord {
     pub count: u32,
     /// Hash of the record before, zeros for the first.
     pub previous: [u8; 32],
-    /// SHA-256 of this record without this member.
+    /// SHA-256 of this record without this member, see [`Chain::hashed`].
     pub hash: [u8; 32],
 }
 
@@ -98,31 +92,6 @@ pub struct Observation {
 
 /// The most observations in one command.
 pub const MAX_OBSERVATIONS: usize = 256;
-
-impl AuditRecord {
-    /// The bytes whose SHA-256 the hash is.
-    #[must_use]
-    pub fn hashed(&self) -> Vec<u8> {
-        let plain = Self { hash: [0; 32], ..self.clone() };
-        // An encoding that fails would differ from every stored hash, and so be noticed.
-        postcard::to_stdvec(&plain).unwrap_or_default()
-    }
-
-    /// The record that these bytes are of; `None` if they are of none, or not as [`AuditRecord::hashed`] writes
-    /// them.
-    #[must_use]
-    pub fn from_hashed(bytes: &[u8]) -> Option<Self> {
-        let plain: Self = postcard::from_bytes(bytes).ok()?;
-        let record = Self { hash: Sha256::digest(bytes).into(), ..plain };
-        (record.hashed() == bytes).then_some(record)
-    }
-
-    /// The hash that the record must have.
-    #[must_use]
-    pub fn computed_hash(&self) -> [u8; 32] {
-        Sha256::digest(self.hashed()).into()
-    }
-}
 
 impl Trail {
     const fn key(self) -> [u8; 1] {
@@ -171,20 +140,6 @@ pub fn get(
     sequence: u64,
 ) -> Result<Option<AuditRecord>, Rejection> {
     Ok(tables::AUDIT.get(rows, account, &trail.path(sequence))?.map(|row| row.value))
-}
-
-/// Whether `records`, which follow on the record `sequence` with `hash`, form an unbroken chain; gives the
-/// first bad sequence.
-#[must_use]
-pub fn first_break(mut sequence: u64, mut hash: [u8; 32], records: &[AuditRecord]) -> Option<u64> {
-    for record in records {
-        let follows = record.sequence == sequence + 1 && record.previous == hash;
-        if !follows || record.hash != record.computed_hash() {
-            return Some(record.sequence);
-        }
-        (sequence, hash) = (record.sequence, record.hash);
-    }
-    None
 }
 
 /// Writes down what an action did.
@@ -248,7 +203,7 @@ fn write(context: &mut Context<'_>, entry: Observation) -> Result<(), Rejection>
         previous: head.hash,
         hash: [0; 32],
     };
-    record.hash = record.computed_hash();
+    record.hash = Chain { account: context.account, trail }.hash_of(&record);
     (head.sequence, head.hash) = (record.sequence, record.hash);
     if head.first == 0 {
         head.first = record.sequence;

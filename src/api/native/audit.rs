@@ -12,7 +12,7 @@ use crate::api::reply::{self, Page, PageQuery};
 use crate::app::permit::ReadAudit;
 use crate::clock::parse_rfc3339;
 use crate::domain::audit::search::{By, Order, Pattern, Wanted, page};
-use crate::domain::audit::{self, Observation};
+use crate::domain::audit::{self, Chain, Observation};
 use crate::domain::{
     AccountId, Actor, Noun, Principal, Rejection, ServiceId, SubjectId, Timestamp, UserId, UserName, account,
     service, subject, user,
@@ -283,7 +283,9 @@ impl AuditQuery {
         };
         let at = (asked.order, asked.after);
         let found = page(rows, account, self.trail().into(), &wanted, at, asked.limit)?;
-        let view = if self.raw == Some(true) { RecordView::whole } else { RecordView::new };
+        let chain = Chain { account, trail: self.trail().into() };
+        let is_raw = self.raw == Some(true);
+        let view = |record| if is_raw { RecordView::whole(chain, record) } else { RecordView::new(record) };
         let items = found.records.into_iter().map(view).collect();
         Ok(Page { items, next: found.next.map(reply::cursor) })
     }
