@@ -31,3 +31,4 @@ mod revocation;
 mod schema;
 mod tidy;
 mod tls;
+mod trails;
