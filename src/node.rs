@@ -33,6 +33,7 @@ pub struct Node {
     sources: Arc<Sources>,
     server: Server,
     opening: tokio::task::JoinHandle<()>,
+    recording: tokio::task::JoinHandle<()>,
     fatal: watch::Receiver<Option<String>>,
 }
 
@@ -100,8 +101,9 @@ impl Node {
             .await
             .map_err(|source| NodeError::Listen { address, source })?;
         let (told, fatal) = watch::channel(None);
+        let recording = tokio::spawn(Arc::clone(&app).record());
         let opening = tokio::spawn(watch_over(app, sources.cluster.clone(), told));
-        Ok(Self { sources, server, opening, fatal })
+        Ok(Self { sources, server, opening, recording, fatal })
     }
 
     /// The cluster this node belongs to.
@@ -132,10 +134,17 @@ impl Node {
         }
     }
 
-    /// Stops in reverse: no new requests, those under way finish, a leader hands over, the disk is synced.
-    pub async fn stop(self) {
+    /// Stops in reverse: no new requests, those under way finish, what was seen is written down, a leader hands
+    /// over, the disk is synced.
+    pub async fn stop(mut self) {
         self.opening.abort();
         self.server.stop().await;
+        self.sources.app.stop_recording();
+        if tokio::time::timeout(DRAIN, &mut self.recording).await.is_err() {
+            self.recording.abort();
+            let lost = self.sources.app.observer_stats().waiting;
+            tracing::warn!(lost, "the node stops before what it saw is written into the audit trails");
+        }
         self.sources.tenants.drain(Instant::now() + DRAIN).await;
         self.sources.cluster.shutdown().await;
     }

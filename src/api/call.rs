@@ -6,6 +6,7 @@ use std::time::Duration;
 use warp::http::header::{AUTHORIZATION, HeaderName, IF_MATCH, USER_AGENT};
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::seen::Asker;
 use crate::app::Request;
 use crate::app::admit::Left;
 use crate::domain::Origin;
@@ -34,10 +35,11 @@ pub struct Call {
     headers: HeaderMap,
     query: Option<String>,
     body: Bytes,
+    asker: Asker,
 }
 
 impl Call {
-    pub(super) const fn new(
+    pub(super) fn new(
         context: Context,
         route: &'static str,
         left: Left,
@@ -46,7 +48,7 @@ impl Call {
         query: Option<String>,
         body: Bytes,
     ) -> Self {
-        Self { context, route, left, parameters, headers, query, body }
+        Self { context, route, left, parameters, headers, query, body, asker: Asker::default() }
     }
 
     /// A parameter of the path, decoded; empty for one that the pattern does not have.
@@ -169,7 +171,12 @@ impl Call {
         said
     }
 
-    fn origin(&self) -> Origin {
+    pub(super) const fn asker(&self) -> &Asker {
+        &self.asker
+    }
+
+    /// Where it came from, for the audit trail.
+    pub(super) fn origin(&self) -> Origin {
         let agent = self.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
         let agent = agent.map(|agent| agent.chars().filter(|c| !c.is_control()).take(200).collect());
         Origin { address: Some(self.context.source.to_string()), agent }

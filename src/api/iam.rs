@@ -226,6 +226,7 @@ async fn get_user(api: &Api, call: &Call, id: &str) -> Answer {
         Freshness::Linearizable | Freshness::Bounded(_) | Freshness::AtLeast(_) => view.clone(),
     };
     let caller = api.app.authenticate(&now, token)?;
+    call.comes_from(caller.account(), caller.actor());
     let id = reachable(&caller, id)?;
     let found = user::find(&view, caller.account(), id)?;
     let stored = found.filter(|row| row.value.status != UserStatus::Deleted).ok_or_else(bad_id)?;

@@ -11,8 +11,10 @@ pub mod iam;
 pub mod limits;
 pub mod native;
 pub mod problems;
+pub mod record;
 pub mod reply;
 pub mod routes;
+pub mod seen;
 pub mod signed;
 
 use std::sync::Arc;

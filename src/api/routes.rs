@@ -21,6 +21,7 @@ use warp::reply::{Reply, Response};
 
 use super::call::Call;
 use super::limits::LimitClass;
+use super::seen::Witness;
 use super::{Answer, Api};
 use crate::app::admit::Left;
 use crate::http::context::{Context, context};
@@ -143,12 +144,15 @@ impl Routes {
                 // A route that takes no query passes over one, but what is given twice is nobody's meaning.
                 let is_plain = query::parse::<IgnoredAny>(query.as_deref());
                 let left = Left::default();
+                let app = Arc::clone(&api.app);
                 let call = Call::new(context, route.name, left.clone(), parameters, headers, query, body);
+                let witness = Witness::of(&call);
                 let answer = match is_plain {
                     Ok(_) => (route.handler)(api, call).await,
                     Err(problem) => Err(problem),
                 };
                 let mut response = answer.unwrap_or_else(Reply::into_response);
+                witness.tell(&app, &response);
                 response.extensions_mut().insert(Endpoint(route.pattern));
                 // What is limited for all nodes together is the narrower of the two.
                 if let Some(left) = left.get().or(general) {

@@ -17,6 +17,7 @@ pub mod first;
 pub mod idempotency;
 pub mod keyring;
 mod keys;
+pub mod observer;
 pub mod permit;
 pub mod refresh;
 pub mod rotation;
@@ -83,6 +84,7 @@ pub struct App {
     mint_key: OnceLock<MintKey>,
     opened: OnceLock<()>,
     counts: counts::Counts,
+    observer: observer::Observer,
 }
 
 /// A command that was carried out.
@@ -132,6 +134,7 @@ impl App {
             mint_key: OnceLock::new(),
             opened: OnceLock::new(),
             counts: counts::Counts::new(),
+            observer: observer::Observer::default(),
         })
     }
 

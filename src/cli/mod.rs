@@ -7,6 +7,7 @@
 //! - No flag for a secret: command lines are seen by every user of a machine.
 
 pub mod ask;
+mod audit;
 mod keys;
 mod members;
 mod operator;
@@ -51,6 +52,9 @@ enum Command {
     /// Look at the key-encryption keys, or replace them while the nodes serve.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Carry an audit trail off, and check one that was.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -159,6 +163,9 @@ struct PlaceArgs {
     data: Option<String>,
 }
 
+/// An access token for commands that ask a node: a client's, and so no setting.
+const TOKEN_VARIABLE: &str = "CONCLAVE_TOKEN";
+
 /// Why a command failed; its text is for the operator.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
@@ -211,6 +218,14 @@ where
             };
             runtime.block_on(keys::run(&config, &command))
         }
+        Command::Audit(command) => {
+            let place = audit::place(&command);
+            let config = match place.map(|place| load(place, place.flags())).transpose() {
+                Ok(config) => config,
+                Err(error) => return failed(&error, 2),
+            };
+            runtime.block_on(audit::run(command, config.as_ref()))
+        }
     };
     // What is still computing has had its time to drain.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -221,7 +236,8 @@ where
 }
 
 fn load(place: &PlaceArgs, flags: Flags) -> Result<Config, crate::config::ConfigError> {
-    Config::load(flags, place.config.as_deref(), std::env::vars_os())
+    let settings = std::env::vars_os().filter(|(name, _)| name != TOKEN_VARIABLE);
+    Config::load(flags, place.config.as_deref(), settings)
 }
 
 fn failed(error: &(impl Display + ?Sized), code: u8) -> ExitCode {

@@ -14,6 +14,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::app::App;
+use crate::app::observer::ObserverStats;
 use crate::auth::hasher::HasherStats;
 use crate::tenants::{Tenants, TenantsStats};
 
@@ -43,6 +44,7 @@ impl Collector for Figures {
         page.disk(sources.cluster.disk_usage().unwrap_or_default())?;
         page.hasher(sources.app.hasher.stats())?;
         page.tenants(sources.tenants.stats())?;
+        page.observer(sources.app.observer_stats())?;
         page.gauge(
             "conclave_verifier_cached_tokens",
             "Access tokens whose signature is remembered",
@@ -145,6 +147,24 @@ impl Page<'_> {
         }
         self.counter("conclave_tenants_refused", "Proposals refused as busy", stats.refused)?;
         self.counter("conclave_tenants_crashes", "Actors that crashed", stats.crashes)
+    }
+
+    fn observer(&mut self, stats: ObserverStats) -> fmt::Result {
+        self.gauge(
+            "conclave_observations_waiting",
+            "Audit records of checks and denials that are not written yet",
+            count(stats.waiting),
+        )?;
+        self.counter(
+            "conclave_observations_written",
+            "Audit records of checks and denials written",
+            stats.written,
+        )?;
+        self.counter(
+            "conclave_observations_lost",
+            "Checks and denials that were not written down",
+            stats.lost,
+        )
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {

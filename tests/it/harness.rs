@@ -12,11 +12,15 @@ use std::time::Duration;
 use conclave::auth::kek::Kek;
 use conclave::clock::{Clock, SystemClock};
 use conclave::config::{Config, Flags};
+use conclave::domain::AccountId;
+use conclave::domain::audit::{self, Trail};
 use conclave::node::Node;
 use conclave::telemetry::Metrics;
 use conclave_cluster::pki::Authority;
+use conclave_cluster::state::View;
 use conclave_cluster::{DataFolder, NodeId};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -242,11 +246,32 @@ impl World {
         &SHARED.key_file
     }
 
-    /// The digest of all that an account is, on one node that shows everything acknowledged.
-    pub(crate) async fn digest(&self, account: &str) -> u128 {
-        let deadline = Instant::now() + PATIENCE;
-        let view = Self::node(1).cluster().read_barrier(deadline).await.unwrap();
-        view.group_digest(account.as_bytes())
+    /// The rows of a node that shows everything acknowledged.
+    pub(crate) async fn view(node: usize) -> View {
+        Self::node(node).cluster().read_barrier(Instant::now() + PATIENCE).await.unwrap()
+    }
+
+    /// A digest of all that an account is, and of all that was done in it. Not of its trails themselves, where
+    /// it is written down a moment later that somebody asked something, or was denied.
+    pub(crate) async fn digest(&self, account: &str) -> Vec<u8> {
+        const TRAILS: [u8; 2] = [0x70, 0x71];
+        let view = Self::view(1).await;
+        let head = format!("a{account}").into_bytes();
+        let mut digest = Sha256::new();
+        for (key, row) in view.scan(&head, None).filter(|(key, _)| !TRAILS.contains(&key[head.len()])) {
+            digest.update((key.len() as u64).to_be_bytes());
+            digest.update(&key);
+            digest.update(row.revision.to_be_bytes());
+            digest.update(&row.value);
+        }
+        let id = AccountId::parse(account).unwrap();
+        for record in audit::list(&view, id, Trail::Acts, 0, usize::MAX).unwrap() {
+            if record.action != "denied" {
+                digest.update(record.revision.to_be_bytes());
+                digest.update(&record.action);
+            }
+        }
+        digest.finalize().to_vec()
     }
 
     /// A new account, signed up on some node, with its root user signed in.

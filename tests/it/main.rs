@@ -35,3 +35,4 @@ mod revocation;
 mod schema;
 mod tidy;
 mod tls;
+mod trails;
