@@ -18,6 +18,7 @@ mod sign_in;
 mod tokens;
 mod transactions;
 mod users;
+mod workflows;
 
 use conclave_cluster::state::View;
 
@@ -48,6 +49,7 @@ pub fn routes() -> Vec<Route> {
         tokens::routes(),
         transactions::routes(),
         users::routes(),
+        workflows::routes(),
     ]
     .concat()
 }
@@ -65,6 +67,7 @@ pub(super) fn operations() -> Vec<Group> {
         group("Roles", "Named sets of permissions.", roles::operations()),
         group("Memberships", "Who has which role.", memberships::operations()),
         group("Checks", "Who may do what.", checks::operations()),
+        group("Workflows", "Who may do all of it.", workflows::operations()),
         group("Sessions", "Look at them, end them.", sessions::operations()),
         group("Tokens", "Refresh, validate, introspect, revoke.", tokens::operations()),
         group("Transactions", "Several changes at once.", transactions::operations()),
