@@ -220,7 +220,7 @@ impl App {
         let action = Action::RefuseSignIn(refused);
         let by = Actor::Anonymous;
         let command = Command { account, by, origin: request.origin.clone(), expect: Vec::new(), action };
-        match self.execute(&command, &request.step(REFUSAL)).await {
+        match self.execute(&command, &request.guess(REFUSAL)).await {
             Ok(done) => match done.reply {
                 Reply::SignInLocked { until } => Failure::Locked { until },
                 Reply::SignInRefused { locked_until: None } if why == Why::Disabled => Failure::Disabled,

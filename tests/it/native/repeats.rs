@@ -155,3 +155,21 @@ async fn a_sign_up_is_repeated_by_nobody_else() {
     }
     world.post(1, "/v1/accounts").json(&body).await.says(409, "email_taken");
 }
+
+#[tokio::test]
+async fn every_guess_is_counted_also_when_all_have_one_key() {
+    let world = World::new();
+    let account = world.account().await;
+    account.user(&world, "ann", &[]).await;
+    let guess = |node, password: String| {
+        let body = json!({"login": "ann", "password": password});
+        world.post(node, account.at("/sign-in")).key("one-for-all").json(&body)
+    };
+    for node in 0..5 {
+        let wrong = format!("wrong {node}");
+        let first = guess(node, wrong.clone()).await.says(401, "bad_credentials");
+        let again = guess(node + 1, wrong).await;
+        assert_eq!(again.body_but_request_id(), first.body_but_request_id());
+    }
+    guess(0, PASSWORD.to_owned()).await.says(401, "bad_credentials");
+}
