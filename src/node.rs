@@ -6,13 +6,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use conclave_cluster::{Cluster, Fatal, StartError, SystemClock, Unavailable};
+use conclave_cluster::{Clock, Cluster, Fatal, StartError, SystemClock, Unavailable};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::api::Api;
 use crate::app::bootstrap::NotOpened;
 use crate::app::{self, App};
+use crate::auth::guesses;
 use crate::auth::hasher::{Hasher, HasherConfig};
 use crate::auth::kek::{Kek, KekError};
 use crate::auth::keys::KeyError;
@@ -69,12 +70,25 @@ impl Node {
     /// # Errors
     /// See [`NodeError`]; nothing is left running then.
     pub async fn start(config: &Config, metrics: Arc<Metrics>) -> Result<Self, NodeError> {
+        Self::start_by(config, metrics, Arc::new(SystemClock)).await
+    }
+
+    /// The same by another clock than the system's.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_by(
+        config: &Config,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, NodeError> {
         // What can be wrong in a configuration is found before anything is touched.
         let sealer = Kek::read_or_create_file(&config.key_file)?;
         let http = Settings::from_config(config)?;
         let hasher = Hasher::start(hasher_config(config)?).map_err(NodeError::Hasher)?;
+        // Some 20 ms of work, done when somebody sets a password or by then.
+        drop(tokio::task::spawn_blocking(guesses::warm_up));
 
-        let clock = Arc::new(SystemClock);
         let cluster = Cluster::start(cluster_config(config), Arc::new(Rules), clock.clone()).await?;
         let tenants =
             start_tenants(config, &cluster).await.map_err(|error| NodeError::Actors(error.to_string()))?;
