@@ -143,7 +143,11 @@ impl Caller {
     /// An order in the caller's own name. The only way to give one that is signed by somebody.
     #[must_use]
     pub fn orders(&self, request: &Request, expect: Vec<Expectation>, action: Action) -> Command {
-        let by = Actor::SignedIn { principal: self.principal, session: self.session };
-        Command { account: self.account, by, origin: request.origin.clone(), expect, action }
+        let (account, by, origin) = (self.account, self.actor(), request.origin.clone());
+        Command { account, by, origin, expect, action }
+    }
+
+    pub(super) const fn actor(&self) -> Actor {
+        Actor::SignedIn { principal: self.principal, session: self.session }
     }
 }

@@ -15,6 +15,7 @@ pub mod failure;
 pub mod first;
 pub mod idempotency;
 mod keys;
+pub mod passwords;
 pub mod permit;
 pub mod refresh;
 pub mod sign_in;

@@ -23,6 +23,7 @@ mod iam;
 mod matrix;
 mod native;
 mod openapi;
+mod passwords;
 mod processes;
 mod races;
 mod raw;
