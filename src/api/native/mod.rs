@@ -7,6 +7,7 @@ mod accounts;
 mod audit;
 mod checks;
 mod cluster;
+mod keys;
 mod memberships;
 mod passwords;
 mod roles;
@@ -39,6 +40,7 @@ pub fn routes() -> Vec<Route> {
         audit::routes(),
         checks::routes(),
         cluster::routes(),
+        keys::routes(),
         memberships::routes(),
         passwords::routes(),
         roles::routes(),
@@ -68,7 +70,7 @@ pub(super) fn operations() -> Vec<Group> {
         group("Tokens", "Refresh, validate, introspect, revoke.", tokens::operations()),
         group("Transactions", "Several changes at once.", transactions::operations()),
         group("Audit", "Who did what, when.", audit::operations()),
-        group("Cluster", "For operators.", cluster::operations()),
+        group("Cluster", "For operators.", [cluster::operations(), keys::operations()].concat()),
     ]
 }
 
