@@ -7,6 +7,7 @@ use crate::domain::user::NewUser;
 use crate::domain::{
     AccountId, Action, Actor, Command, Email, Expectation, Label, Lifetime, Rejection, UserId, UserName,
 };
+use crate::tenants::Gate;
 
 /// What somebody says to be let in.
 #[derive(Clone, Debug)]
@@ -26,12 +27,17 @@ impl App {
     /// Opens an account with its root user.
     ///
     /// # Errors
-    /// [`Rejection::EmailTaken`] when another root user has the e-mail address; [`Failure::WeakPassword`].
+    /// [`Rejection::EmailTaken`] when another root user has the e-mail address; [`Failure::WeakPassword`];
+    /// [`Failure::SwitchedOff`] and [`Failure::Limited`] as the settings say.
     pub async fn sign_up(
         &self,
         person: Person,
         request: &Request,
     ) -> Result<(AccountId, UserId, Done), Failure> {
+        if !self.settings().doors.sign_up {
+            return Err(Failure::SwitchedOff { setting: "sign_up" });
+        }
+        self.admit(Gate::Register, None, request).await?;
         let mut mint = self.mint(request)?;
         let id = UserId::new(mint.uuid()?);
         // An account that is not there yet has no policy of its own.

@@ -8,6 +8,7 @@
 //! several steps (hash, propose, sign) that belongs to none of them, and is no rule either: rules are pure.
 
 pub mod accounts;
+pub mod admit;
 pub mod bootstrap;
 pub mod caller;
 pub mod counts;
@@ -16,6 +17,7 @@ pub mod first;
 pub mod idempotency;
 pub mod keyring;
 mod keys;
+pub mod observer;
 pub mod passwords;
 pub mod permit;
 pub mod refresh;
@@ -37,6 +39,7 @@ use crate::auth::keys::{KeyAlgorithm, VerifyingKey};
 use crate::auth::mint::{Mint, MintKey};
 use crate::auth::signer::SigningKey;
 use crate::auth::verifier::Verifier;
+use crate::config::{Doors, Keystone, RateLimits};
 use crate::domain::{Actor, Command, Lifetime, Rejection, Reply, Timestamp, session};
 use crate::replica::{self, Freshness};
 use crate::secret::Secret;
@@ -60,6 +63,12 @@ pub struct Settings {
     /// When set, tokens are signed with HS256 under this secret (at least 32 bytes) instead of the
     /// account's own key.
     pub jwt_secret: Option<Secret<String>>,
+    /// What is special to the clients of `/api/v1`.
+    pub keystone: Keystone,
+    /// What strangers may do.
+    pub doors: Doors,
+    /// How often something may be done.
+    pub limits: RateLimits,
 }
 
 /// Everything a step needs. Built once by the node, shared by all requests.
@@ -76,6 +85,7 @@ pub struct App {
     mint_key: OnceLock<MintKey>,
     opened: OnceLock<()>,
     counts: counts::Counts,
+    observer: observer::Observer,
 }
 
 /// A command that was carried out.
@@ -125,6 +135,7 @@ impl App {
             mint_key: OnceLock::new(),
             opened: OnceLock::new(),
             counts: counts::Counts::new(),
+            observer: observer::Observer::default(),
         })
     }
 

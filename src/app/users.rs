@@ -1,6 +1,7 @@
 //! What concerns users and service accounts in several steps: hashing, minting, proving the old password.
 
 use super::accounts::Person;
+use super::admit::Tried;
 use super::passwords::{WantedPassword, password_policy, stored_password};
 use super::tokens::stored_hash;
 use super::{App, Caller, Done, Failure, Request};
@@ -15,6 +16,7 @@ use crate::domain::{
     ServiceId, UserId, UserName,
 };
 use crate::secret::Secret;
+use crate::tenants::Gate;
 
 /// A key that is shown once.
 #[derive(Debug)]
@@ -105,6 +107,8 @@ impl App {
             return self.execute(&caller.orders(request, Vec::new(), action), request).await;
         }
         let current = current.ok_or(Rejection::BadCredentials)?;
+        let tried = Tried { account: Some(caller.account()), login: caller.name() };
+        self.admit(Gate::SignIn, Some(tried), request).await?;
         let (stored, expect) = stored_password(&view, caller.account(), user)?;
         match self.hasher.verify(current.clone(), stored.value.hash.phc()).await? {
             Checked::Right { .. } => {

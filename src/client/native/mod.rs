@@ -22,7 +22,7 @@ mod users;
 pub use accounts::{AccountState, AccountView, Jwk, Jwks, NewAccount, OpenedAccount};
 pub use audit::{Audit, AuditRecord};
 pub use checks::{Checks, Holder, Holders, Question, Verdict};
-pub use cluster::{ClusterStatus, MemberStatus, NodeRole};
+pub use cluster::{ClusterStatus, KeyStatus, MemberStatus, NodeRole, ReloadedKeys, SealingKey, SealingRole};
 pub use memberships::{Changed, Memberships, Principal, PrincipalKind, PrincipalView};
 pub use page::{Page, Pages};
 pub use passwords::{Breach, PasswordStrength};

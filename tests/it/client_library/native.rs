@@ -6,8 +6,8 @@ use conclave::api::Api;
 use conclave::auth::kek::Kek;
 use conclave::client::native::{
     AccountState, ApiKeyStatus, NewAccount, NewApiKey, NewRole, NewServiceAccount, NewUser, NodeRole,
-    Principal, PrincipalKind, Question, RoleChanges, ServiceStatus, SessionRefresh, SignInMethod, Step,
-    Transaction, UserChanges, UserStatus,
+    Principal, PrincipalKind, Question, RoleChanges, SealingRole, ServiceStatus, SessionRefresh,
+    SignInMethod, Step, Transaction, UserChanges, UserStatus,
 };
 use conclave::client::{Client, Consistency, Error, Session};
 
@@ -51,6 +51,9 @@ async fn every_operation_has_a_method_that_works() {
     let refused = client.cluster_status("not the operator's".to_owned()).await.unwrap_err();
     assert_eq!(refused.code(), Some("not_operator"));
     let operator = Kek::read_file(World::key_file()).unwrap().operator_token().expose().clone();
+    let keys = client.key_status(operator.clone()).await.unwrap();
+    assert_eq!((keys.keys[0].role, keys.outdated), (SealingRole::Seals, 0));
+    assert_eq!(client.reload_keys(operator.clone()).await.unwrap().value.now.keys, keys.value.keys);
     let status = client.cluster_status(operator).await.unwrap();
     assert_eq!((status.node, status.members.len()), (1, 3));
     assert!(status.role != NodeRole::Unknown && status.members.iter().all(|member| member.is_voter));
