@@ -8,7 +8,7 @@ use warp::reply::Response;
 
 use super::call::Call;
 use super::docs::{Group, Operation};
-use super::{Answer, Api, Route, route};
+use super::{Answer, Api, LimitClass, Route, in_class, route};
 use crate::http::json as body;
 use crate::http::problem::Problem;
 use crate::replica::Freshness;
@@ -17,13 +17,14 @@ use crate::telemetry::Metrics;
 /// The probes.
 #[must_use]
 pub fn routes() -> Vec<Route> {
-    vec![
+    let probes = vec![
         route!(GET "/ping", ping),
         route!(GET "/health", is_healthy),
         route!(GET "/ready", is_ready),
         route!(GET "/readyz", is_ready_with_pool),
         route!(GET "/metrics", metrics),
-    ]
+    ];
+    in_class(LimitClass::Exempt, probes)
 }
 
 /// The same for the API document.

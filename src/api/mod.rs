@@ -8,11 +8,14 @@ pub mod call;
 pub mod docs;
 pub mod health;
 pub mod iam;
+pub mod limits;
 pub mod native;
 pub mod problems;
+pub mod record;
 pub mod reply;
 pub mod rodmena;
 pub mod routes;
+pub mod seen;
 pub mod signed;
 
 use std::sync::Arc;
@@ -24,12 +27,14 @@ use crate::app::App;
 use crate::http::problem::{self, Problem};
 use crate::http::router::{Router, Surface};
 use crate::telemetry::Metrics;
-use routes::{Route, Routes, route};
+use limits::{LimitClass, RequestLimits};
+use routes::{Route, Routes, in_class, route};
 
 /// Everything handlers are given.
 #[derive(Clone, Debug)]
 pub struct Api {
     pub app: Arc<App>,
+    pub limits: Arc<RequestLimits>,
     pub metrics: Arc<Metrics>,
 }
 

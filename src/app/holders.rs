@@ -124,7 +124,7 @@ impl App {
         attempt: u32,
         request: &Request,
     ) -> Result<Option<AccountId>, Failure> {
-        if !self.settings.key_accounts {
+        if !self.settings.doors.key_accounts {
             return Err(Rejection::RegistrationClosed.into());
         }
         let request = request.step(OPENING + attempt);

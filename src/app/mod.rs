@@ -8,6 +8,7 @@
 //! several steps (hash, propose, sign) that belongs to none of them, and is no rule either: rules are pure.
 
 pub mod accounts;
+pub mod admit;
 pub mod bootstrap;
 pub mod caller;
 pub mod counts;
@@ -18,6 +19,7 @@ pub mod idempotency;
 pub mod keyring;
 mod keys;
 pub mod observer;
+pub mod passwords;
 pub mod permit;
 pub mod refresh;
 pub mod rotation;
@@ -38,6 +40,7 @@ use crate::auth::keys::{KeyAlgorithm, VerifyingKey};
 use crate::auth::mint::{Mint, MintKey};
 use crate::auth::signer::SigningKey;
 use crate::auth::verifier::Verifier;
+use crate::config::{Doors, Keystone, RateLimits};
 use crate::domain::{Actor, Command, Lifetime, Rejection, Reply, Timestamp, authority};
 use crate::replica::{self, Freshness};
 use crate::secret::Secret;
@@ -61,8 +64,12 @@ pub struct Settings {
     /// When set, tokens are signed with HS256 under this secret (at least 32 bytes) instead of the
     /// account's own key.
     pub jwt_secret: Option<Secret<String>>,
-    /// Whether a client key that owns no account opens one by its first write.
-    pub key_accounts: bool,
+    /// What is special to the clients of `/api/v1`.
+    pub keystone: Keystone,
+    /// What strangers may do.
+    pub doors: Doors,
+    /// How often something may be done.
+    pub limits: RateLimits,
 }
 
 /// Everything a step needs. Built once by the node, shared by all requests.

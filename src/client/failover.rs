@@ -57,9 +57,16 @@ where
         .without_max_times()
         .build();
     let mut outcome_unknown = false;
+    let mut last = None;
     loop {
         let now = Instant::now();
         let (node, at) = tour.next(now);
+        // The node that was to be next failed others meanwhile, and the one that is left asked for more time.
+        if at >= limits.deadline
+            && let Some(error) = last.take()
+        {
+            return Err(error);
+        }
         if at > now {
             sleep_until(at).await;
         }
@@ -82,11 +89,13 @@ where
         let earliest = now + pauses.next().unwrap_or(LONGEST_PAUSE);
         let next_at = tour.next(now).1.max(earliest);
         let must_stop = outcome_unknown && repeat == Repeat::OnlyIfNotDone;
+        tracing::debug!(node, %failure, "a try failed");
+        let error = failure.into_error(outcome_unknown);
         // To wait for a moment that is too late would only keep the caller from the news.
         if must_stop || next_at >= limits.deadline {
-            return Err(failure.into_error(outcome_unknown));
+            return Err(error);
         }
-        tracing::debug!(node, %failure, "a try failed, the next follows");
+        last = Some(error);
         sleep_until(earliest).await;
     }
 }

@@ -157,6 +157,23 @@ async fn a_node_is_not_asked_before_it_says_and_others_are() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_asks_for_too_long_is_not_waited_for_when_the_others_go_away_meanwhile() {
+    let rig = Rig::new(2);
+    let act = |node, _| if node == 0 { Ok(no_leader("60")) } else { lost_answer() };
+    let others = async {
+        // Between the second try and the third, other calls find the second node gone.
+        tokio::time::sleep(FIRST_PAUSE * 5 / 2).await;
+        for _ in 0..3 {
+            rig.nodes.tour().failed(1, Instant::now());
+        }
+    };
+    let (result, ()) = tokio::join!(rig.ask(5 * SECOND, Repeat::Safe, act), others);
+    assert!(matches!(result, Err(Error::Transport { outcome_unknown: true, .. })), "{result:?}");
+    assert_eq!(rig.nodes_asked(), [0, 1]);
+    assert!(rig.start.elapsed() < SECOND, "{:?}", rig.start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn too_many_requests_holds_for_all_nodes_and_trips_none() {
     let rig = Rig::new(3);
     let many = || Ok(raw(429, &[("retry-after", "2")], r#"{"code":"rate_limit_exceeded"}"#));

@@ -314,8 +314,8 @@ impl Operation {
         let (_, path) = self.method_and_path();
         match self.kind {
             Kind::Local => {}
-            Kind::Read => all.extend([400, 410, 503]),
-            Kind::Write => all.extend([400, 422, 503]),
+            Kind::Read => all.extend([400, 410, 429, 503]),
+            Kind::Write => all.extend([400, 422, 429, 503]),
         }
         match self.access {
             Access::Open => {}

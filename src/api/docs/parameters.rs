@@ -84,6 +84,18 @@ pub(super) fn reply_headers() -> Value {
             "description": "After so many seconds a retry makes sense.",
             "schema": {"type": "integer", "minimum": 1},
         },
+        "X-RateLimit-Limit": {
+            "description": "How often in all, where the request counts against a limit.",
+            "schema": {"type": "integer", "minimum": 1},
+        },
+        "X-RateLimit-Remaining": {
+            "description": "How often still.",
+            "schema": {"type": "integer", "minimum": 0},
+        },
+        "X-RateLimit-Reset": {
+            "description": "When all of it is left again, in seconds since 1970.",
+            "schema": {"type": "integer", "minimum": 0},
+        },
         "WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}},
     })
 }

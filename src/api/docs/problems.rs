@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// Status, name of the component, and when it is given.
-const REFUSALS: [(u16, &str, &str); 11] = [
+const REFUSALS: [(u16, &str, &str); 12] = [
     (400, "BadRequest", "The request is wrong and stays wrong when repeated."),
     (401, "Unauthenticated", "The token or the credentials are missing, wrong, expired or revoked."),
     (403, "Forbidden", "The caller is known and may not do this."),
@@ -14,6 +14,7 @@ const REFUSALS: [(u16, &str, &str); 11] = [
     (413, "TooLarge", "The body is longer than 64 KiB."),
     (415, "UnsupportedMediaType", "The body is not JSON by its own account."),
     (422, "Unprocessable", "The idempotency key names another request, or a limit is reached."),
+    (429, "TooManyRequests", "A limit on requests is used up. Nothing was done."),
     (
         503,
         "Unavailable",
@@ -47,6 +48,16 @@ pub(super) fn responses() -> Value {
         for (status, name, about) in REFUSALS {
             let headers = match status {
                 401 => json!({"WWW-Authenticate": {"$ref": "#/components/headers/WWW-Authenticate"}}),
+                429 => {
+                    let names =
+                        ["Retry-After", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"];
+                    let header = |name| json!({"$ref": format!("#/components/headers/{name}")});
+                    names
+                        .into_iter()
+                        .map(|name| (name.to_owned(), header(name)))
+                        .collect::<Map<_, _>>()
+                        .into()
+                }
                 503 => json!({"Retry-After": {"$ref": "#/components/headers/Retry-After"}}),
                 _ => json!({}),
             };
@@ -77,7 +88,14 @@ pub(super) fn schemas() -> [(String, Value); 3] {
             "request_id": request_id,
             "field": {"type": "string", "description": "The member of the request that is wrong."},
             "permission": {"type": "string", "description": "What the caller lacks."},
+            "account": {"type": "string", "description": "Where an expired password can be changed."},
+            "breaches": {
+                "type": "array",
+                "description": "Every rule that a new password breaks.",
+                "items": {"$ref": "#/components/schemas/Breach"},
+            },
             "revision": {"type": "integer", "description": "The revision that the thing is at."},
+            "retry_after": {"type": "integer", "description": "After so many seconds a retry makes sense."},
             "outcome_unknown": {"type": "boolean", "description": "Whether it may have been done."},
         },
     });

@@ -30,7 +30,7 @@ mod workflows;
 
 use super::call::Call;
 use super::docs::{Group, Operation};
-use super::{Answer, Api, Route, route};
+use super::{Answer, Api, LimitClass, Route, in_class, route};
 
 pub use caller::gate;
 pub use envelope::render;
@@ -38,7 +38,7 @@ pub use envelope::render;
 /// All routes below `/api` that are not those of another surface.
 #[must_use]
 pub fn routes() -> Vec<Route> {
-    [
+    let all = [
         roles::routes(),
         permissions::routes(),
         memberships::routes(),
@@ -49,7 +49,8 @@ pub fn routes() -> Vec<Route> {
         settings::routes(),
         audit::routes(),
     ]
-    .concat()
+    .concat();
+    in_class(LimitClass::Rodmena, all)
 }
 
 /// The same for the API document.

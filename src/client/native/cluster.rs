@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::super::call::answer;
 use super::super::path::Target;
 use super::super::proof::Proof;
-use super::{Answer, Call, Client, Read};
+use super::{Answer, Call, Client, Read, Write};
 use crate::secret::Secret;
 
 /// The cluster as the node that answered sees it.
@@ -66,7 +66,71 @@ pub enum NodeRole {
     Unknown,
 }
 
+/// Which key seals what, as the node that answered sees it. Keys by their names; none is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct KeyStatus {
+    /// The one that seals first, then those that open, then those that the node misses.
+    pub keys: Vec<SealingKey>,
+    /// How many data keys and secrets are not sealed under the first key.
+    pub outdated: u64,
+}
+
+/// A key-encryption key, by its name.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct SealingKey {
+    /// Its name, from which nothing follows.
+    pub id: String,
+    /// What it does.
+    pub role: SealingRole,
+    /// Data keys on the node's disk that it wraps.
+    pub data_keys: u64,
+    /// Secrets in the rows, which all nodes share, that it seals.
+    pub secrets: u64,
+}
+
+/// What a key-encryption key does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SealingRole {
+    /// Seals and opens.
+    Seals,
+    /// Opens what was sealed under it before.
+    Opens,
+    /// Is needed, and not in the node's key file.
+    Missing,
+    /// A role of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What reading the key file again did.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ReloadedKeys {
+    /// Data keys on the node's disk that were wrapped again.
+    pub data_keys: u64,
+    /// Secrets in the rows that were sealed again.
+    pub secrets: u64,
+    /// How it is now. Repeat while [`KeyStatus::outdated`] is not 0.
+    pub now: KeyStatus,
+}
+
+/// For operators of one machine: with a client of one node, because each has a key file of its own.
 impl Client {
+    /// Which key seals what on a node.
+    pub fn key_status(&self, operator_token: impl Into<Secret<String>>) -> Call<Answer<KeyStatus>, Read> {
+        let proof = Proof::Token(operator_token.into());
+        Call::reading(self, &proof, Method::GET, Target::new("/v1/cluster/keys"), answer)
+    }
+
+    /// Lets a node read its key file again and seal under the first key of it. The same twice is the same.
+    pub fn reload_keys(
+        &self,
+        operator_token: impl Into<Secret<String>>,
+    ) -> Call<Answer<ReloadedKeys>, Write> {
+        let proof = Proof::Token(operator_token.into());
+        Call::writing(self, &proof, Method::POST, Target::new("/v1/cluster/keys/reload"), answer)
+    }
+
     /// The cluster as one node sees it, with an operator's token. Of a client of one node it is that node.
     pub fn cluster_status(
         &self,

@@ -77,6 +77,8 @@ pub enum PrincipalKind {
     User,
     /// A program.
     ServiceAccount,
+    /// A name that somebody else's system knows, and that cannot sign in (seed 003).
+    Subject,
     /// A kind of a later version.
     #[serde(other)]
     Unknown,

@@ -10,6 +10,7 @@ mod checks;
 mod cluster;
 mod memberships;
 mod page;
+mod passwords;
 mod roles;
 mod service_accounts;
 mod sessions;
@@ -21,9 +22,10 @@ mod users;
 pub use accounts::{AccountState, AccountView, Jwk, Jwks, NewAccount, OpenedAccount};
 pub use audit::{Audit, AuditRecord};
 pub use checks::{Checks, Holder, Holders, Question, Run, Runners, Verdict, WorkflowQuestion};
-pub use cluster::{ClusterStatus, MemberStatus, NodeRole};
+pub use cluster::{ClusterStatus, KeyStatus, MemberStatus, NodeRole, ReloadedKeys, SealingKey, SealingRole};
 pub use memberships::{Changed, Memberships, Principal, PrincipalKind, PrincipalView};
 pub use page::{Page, Pages};
+pub use passwords::{Breach, PasswordStrength};
 pub use roles::{NewRole, Role, RoleChanges, Roles};
 pub use service_accounts::{
     ApiKey, ApiKeyStatus, KeyForm, NewApiKey, NewServiceAccount, ServiceAccount, ServiceAccountWithKey,

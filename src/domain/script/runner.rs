@@ -302,8 +302,9 @@ impl Runner {
     fn trail(&self, trail: audit::Trail) -> Vec<audit::AuditRecord> {
         let head = audit::head(&self.rows, self.account, trail).unwrap();
         let records = audit::list(&self.rows, self.account, trail, 0, usize::MAX).unwrap();
+        let chain = audit::Chain { account: self.account, trail };
         let before = head.first.saturating_sub(1);
-        assert_eq!(audit::first_break(before, head.anchor, &records), None);
+        assert_eq!(chain.first_break(before, head.anchor, &records), None);
         assert_eq!(records.last().map_or(0, |last| last.sequence), head.sequence);
         records
     }

@@ -6,14 +6,14 @@ use conclave::api::Api;
 use conclave::auth::kek::Kek;
 use conclave::client::native::{
     AccountState, ApiKeyStatus, NewAccount, NewApiKey, NewRole, NewServiceAccount, NewUser, NodeRole,
-    Principal, PrincipalKind, Question, RoleChanges, ServiceStatus, SessionRefresh, SignInMethod, Step,
-    Transaction, UserChanges, UserStatus, WorkflowQuestion,
+    Principal, PrincipalKind, Question, RoleChanges, SealingRole, ServiceStatus, SessionRefresh,
+    SignInMethod, Step, Transaction, UserChanges, UserStatus, WorkflowQuestion,
 };
 use conclave::client::{Client, Consistency, Error, Session};
 
 use super::relay::Relay;
 use super::{account_of, urls};
-use crate::harness::{PASSWORD, World, unique};
+use crate::harness::{NEW_PASSWORD, PASSWORD, World, unique};
 
 /// Operations of the native API that the library leaves to others, with the reason.
 const WITHOUT_METHOD: [&str; 0] = [];
@@ -51,6 +51,9 @@ async fn every_operation_has_a_method_that_works() {
     let refused = client.cluster_status("not the operator's".to_owned()).await.unwrap_err();
     assert_eq!(refused.code(), Some("not_operator"));
     let operator = Kek::read_file(World::key_file()).unwrap().operator_token().expose().clone();
+    let keys = client.key_status(operator.clone()).await.unwrap();
+    assert_eq!((keys.keys[0].role, keys.outdated), (SealingRole::Seals, 0));
+    assert_eq!(client.reload_keys(operator.clone()).await.unwrap().value.now.keys, keys.value.keys);
     let status = client.cluster_status(operator).await.unwrap();
     assert_eq!((status.node, status.members.len()), (1, 3));
     assert!(status.role != NodeRole::Unknown && status.members.iter().all(|member| member.is_voter));
@@ -114,6 +117,12 @@ async fn people(client: &Client, root: &Session) {
     let tokens = account.sign_in("ann", PASSWORD).await.unwrap().value;
     let own = Session::new(client, tokens.clone());
     own.account().users().change_password(PASSWORD, "another long password").await.unwrap();
+    account.replace_password("ann", "another long password", NEW_PASSWORD).await.unwrap();
+    let weak = account.replace_password("ann", NEW_PASSWORD, "sunshine1").await.unwrap_err();
+    assert_eq!((weak.status(), weak.code()), (Some(400), Some("weak_password")));
+    let judged = account.password_strength("sunshine1", &["ann"]).await.unwrap().value;
+    assert_eq!((judged.score, judged.breaches[0].code.as_str()), (0, "common"));
+    assert!(account.password_strength(PASSWORD, &[]).await.unwrap().breaches.is_empty());
     users.set_password("ann", PASSWORD).await.unwrap();
     let tokens = account.sign_in("ann", PASSWORD).await.unwrap().value;
     let sessions = account.sessions();
