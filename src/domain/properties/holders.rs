@@ -18,16 +18,18 @@ use super::super::settings::SettingsChanges;
 use super::super::subject_key::{self, MAX_LIVE_KEYS, NewSubjectKey, SubjectKey};
 use super::super::testing::MemoryRows;
 use super::super::{
-    AccountId, Action, Actor, Command, Label, Lifetime, Origin, Principal, Read, Rejection, Reply,
+    AccountId, Action, Actor, Command, Label, Lifetime, Origin, Principal, Read, Rejection, Reply, RoleName,
     SecretHash, Timestamp, UserName, account as accounts, apply, membership, settings, subject,
 };
 use super::config;
 use super::overlay::Overlay;
-use super::pools::{ACCOUNTS, account, any_role, api_key, secret};
+use super::pools::{ACCOUNTS, account, api_key, role, secret};
 
 /// Owners' keys and recovery secrets, which come from one pool so that they are mixed up.
 const SECRETS: u8 = 6;
-const NAMES: [&str; 4] = ["john", "John", "jane", "svc:batch"];
+const NAMES: [&str; 6] = ["john", "John", "jane", "svc:batch", "ann", "bob"];
+/// The first of them may have keys, and who has one stays.
+const KEYED: usize = 3;
 
 /// A command with gaps.
 #[derive(Clone, Debug)]
@@ -45,8 +47,17 @@ fn any_secret() -> impl Strategy<Value = SecretHash> {
     (0..SECRETS).prop_map(secret)
 }
 
+/// Few, so that what one step gives another takes.
+fn any_role() -> impl Strategy<Value = RoleName> {
+    (0..2_usize).prop_map(role)
+}
+
 fn any_name() -> impl Strategy<Value = UserName> {
     (0..NAMES.len()).prop_map(|n| UserName::parse(NAMES[n]).unwrap())
+}
+
+fn any_keyed() -> impl Strategy<Value = UserName> {
+    (0..KEYED).prop_map(|n| UserName::parse(NAMES[n]).unwrap())
 }
 
 fn holder_action() -> impl Strategy<Value = Action> {
@@ -68,7 +79,7 @@ fn subject_action() -> impl Strategy<Value = Action> {
         label: None,
         expires_at: None,
     });
-    let used = (any_name(), key()).prop_map(|(user, key)| {
+    let used = (any_keyed(), key()).prop_map(|(user, key)| {
         Action::Observe(vec![Observation {
             trail: Trail::Checks,
             by: Actor::Anonymous,
@@ -86,11 +97,11 @@ fn subject_action() -> impl Strategy<Value = Action> {
             Action::CreateRole(NewRole { name, description: None, permissions: BTreeSet::new() })
         }),
         1 => any_role().prop_map(|role| Action::DeleteRole { role }),
-        6 => (any_name(), any_role()).prop_map(|(user, role)| Action::AddMember { user, role }),
-        4 => (any_name(), any_role()).prop_map(|(user, role)| Action::RemoveMember { user, role }),
-        6 => (any_name(), new).prop_map(|(user, key)| Action::AddSubjectKey { user, key }),
-        3 => (any_name(), key()).prop_map(|(user, key)| Action::RevokeSubjectKey { user, key }),
-        3 => (any_name(), key())
+        8 => (any_name(), any_role()).prop_map(|(user, role)| Action::AddMember { user, role }),
+        12 => (any_name(), any_role()).prop_map(|(user, role)| Action::RemoveMember { user, role }),
+        6 => (any_keyed(), new).prop_map(|(user, key)| Action::AddSubjectKey { user, key }),
+        3 => (any_keyed(), key()).prop_map(|(user, key)| Action::RevokeSubjectKey { user, key }),
+        3 => (any_keyed(), key())
             .prop_map(|(user, key)| Action::ShortenSubjectKey { user, key, end: Timestamp(0) }),
         1 => any::<bool>().prop_map(|strict| Action::ChangeSettings(SettingsChanges {
             strict_users: Some(strict),
@@ -104,7 +115,8 @@ fn history() -> impl Strategy<Value = Vec<Step>> {
     let action = prop_oneof![1 => holder_action(), 2 => subject_action()];
     let wait = prop_oneof![8 => Just(0_u64), 3 => Just(1_000), 1 => Just(3_600_000)];
     let ends_in = prop_oneof![Just(500_u64), Just(2_000), Just(7_200_000), Just(40_000_000_000)];
-    let step = (0..ACCOUNTS, weighted(0.1, 0..SECRETS), wait, action, weighted(0.5, ends_in))
+    let account = prop_oneof![8 => Just(0_u8), 2 => 1..ACCOUNTS];
+    let step = (account, weighted(0.1, 0..SECRETS), wait, action, weighted(0.5, ends_in))
         .prop_map(|(account, by, wait_ms, action, ends_in)| Step { account, by, wait_ms, action, ends_in });
     prop::collection::vec(step, 1..120)
 }
@@ -311,19 +323,24 @@ proptest! {
 fn histories_carry_out_and_refuse_all_of_it() {
     let mut runner = TestRunner::deterministic();
     let (mut done, mut refused) = (BTreeMap::<String, usize>::new(), BTreeMap::<String, usize>::new());
+    let mut gone = 0;
     for _ in 0..60 {
         let mut holders = Holders::new();
         for step in &history().new_tree(&mut runner).unwrap().current() {
+            let before = all(&holders.rows, account(0), &tables::SUBJECT).len();
             let (command, result) = holders.take(step);
+            gone += usize::from(all(&holders.rows, account(0), &tables::SUBJECT).len() < before);
             let name = format!("{:?}", command.action);
             let name = name.split(['(', ' ']).next().unwrap_or_default().to_owned();
             match result {
+                Ok(Reply::Changed(false)) => {}
                 Ok(_) => *done.entry(name).or_default() += 1,
                 Err(rejection) => *refused.entry(rejection.code().to_owned()).or_default() += 1,
             }
         }
     }
     assert_eq!(done.len(), 13, "{done:#?}");
+    assert!(gone > 20, "only {gone} names went");
     for rejection in [
         Rejection::Unauthenticated,
         Rejection::KeyTaken,
