@@ -200,11 +200,8 @@ impl Guessing {
         let by = Actor::SignedIn { principal: super::super::Principal::User(target()), session: session(1) };
         let action = Action::ProvePassword { user: target(), revision: password.revision };
         let reply = self.give(by, origin(from), action);
-        let as_signed_in = match right {
-            Reply::SessionOpened { .. } => Reply::Done,
-            other => other,
-        };
-        assert_eq!(reply, as_signed_in);
+        let opens = matches!(right, Reply::SessionOpened { .. });
+        assert_eq!(reply, if opens { Reply::Done } else { right });
         *self.told.entry(group).or_default() += u32::from(!matches!(reply, Reply::SignInRefused { .. }));
         self.after_success(from, group, &reply);
     }

@@ -149,19 +149,19 @@ impl Holders {
         let account = account(step.account);
         let end = step.ends_in.map(|span| self.at.plus(Lifetime(span)));
         let mut action = step.action.clone();
-        let by = match &mut action {
-            Action::Observe(_) => Actor::System,
-            Action::OpenKeyAccount { .. } | Action::Recover(_) => Actor::Anonymous,
-            other => {
-                match other {
-                    Action::AddSubjectKey { key, .. } => key.expires_at = end,
-                    Action::ShortenSubjectKey { end: shorter, .. } => *shorter = end.unwrap_or(self.at),
-                    _ => {}
-                }
-                let own = tables::HOLDER.get(&self.rows, account, &[]).unwrap();
-                let own = own.map_or(secret(0), |row| row.value.key);
-                Actor::KeyHolder(step.by.map_or(own, secret))
-            }
+        if let Action::AddSubjectKey { key, .. } = &mut action {
+            key.expires_at = end;
+        } else if let Action::ShortenSubjectKey { end: shorter, .. } = &mut action {
+            *shorter = end.unwrap_or(self.at);
+        }
+        let by = if matches!(action, Action::Observe(_)) {
+            Actor::System
+        } else if matches!(action, Action::OpenKeyAccount { .. } | Action::Recover(_)) {
+            Actor::Anonymous
+        } else {
+            let own = tables::HOLDER.get(&self.rows, account, &[]).unwrap();
+            let own = own.map_or(secret(0), |row| row.value.key);
+            Actor::KeyHolder(step.by.map_or(own, secret))
         };
         Command { account, by, origin: Origin::default(), expect: Vec::new(), action }
     }
@@ -256,21 +256,18 @@ fn keys_only_get_worse(before: &MemoryRows, after: &MemoryRows, account: Account
 
 fn check_reply(before: &MemoryRows, at: Timestamp, command: &Command, reply: &Reply) {
     let account = command.account;
-    match &command.action {
-        Action::AddMember { user, role } => {
-            let id = subject::id_of(user);
-            let is_strict = settings::of(before, account).unwrap().strict_users;
-            assert!(!is_strict || subject_key::has_live(before, account, id, at).unwrap());
-            let principal = Principal::Subject(id);
-            let had = membership::is_member(before, account, &principal, role);
-            assert_eq!(*reply, Reply::Changed(!had));
-        }
-        // Whoever recovers has shown the secret of that very account.
-        Action::Recover(recovery) => {
-            let of = tables::HOLDER_RECOVERY.get(before, recovery.presented.as_bytes()).unwrap();
-            assert_eq!(of.map(|row| row.value), Some(account));
-        }
-        _ => {}
+    if let Action::AddMember { user, role } = &command.action {
+        let id = subject::id_of(user);
+        let is_strict = settings::of(before, account).unwrap().strict_users;
+        assert!(!is_strict || subject_key::has_live(before, account, id, at).unwrap());
+        let principal = Principal::Subject(id);
+        let had = membership::is_member(before, account, &principal, role);
+        assert_eq!(*reply, Reply::Changed(!had));
+    }
+    // Whoever recovers has shown the secret of that very account.
+    if let Action::Recover(recovery) = &command.action {
+        let of = tables::HOLDER_RECOVERY.get(before, recovery.presented.as_bytes()).unwrap();
+        assert_eq!(of.map(|row| row.value), Some(account));
     }
     if let Actor::KeyHolder(key) = &command.by {
         let of = tables::HOLDER_KEY.get(before, key.as_bytes()).unwrap();
@@ -287,9 +284,10 @@ proptest! {
         for step in &steps {
             let before = holders.rows.clone();
             let (command, result) = holders.take(step);
-            match &result {
-                Ok(reply) => check_reply(&before, holders.at, &command, reply),
-                Err(_) => prop_assert_eq!(&before.rows, &holders.rows.rows),
+            if let Ok(reply) = &result {
+                check_reply(&before, holders.at, &command, reply);
+            } else {
+                prop_assert_eq!(&before.rows, &holders.rows.rows);
             }
             secrets_lead_to_their_account(&holders.rows);
             for account in (0..ACCOUNTS).map(account) {
