@@ -4,12 +4,15 @@ pub mod api;
 pub mod app;
 pub mod auth;
 pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod dev;
 pub mod domain;
 pub mod http;
 pub mod node;
+pub mod rate;
 pub mod replica;
 pub mod secret;
 pub mod telemetry;

@@ -6,15 +6,17 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use conclave_cluster::{Cluster, Fatal, StartError, SystemClock, Unavailable};
+use conclave_cluster::{Clock, Cluster, Fatal, StartError, SystemClock, Unavailable};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::api::Api;
+use crate::api::limits::RequestLimits;
 use crate::app::bootstrap::NotOpened;
-use crate::app::{self, App};
+use crate::app::{self, App, KeyRing};
+use crate::auth::guesses;
 use crate::auth::hasher::{Hasher, HasherConfig};
-use crate::auth::kek::{Kek, KekError};
+use crate::auth::key_file::{KekError, KeySource};
 use crate::auth::keys::KeyError;
 use crate::auth::phc::{BadHashParams, HashParams};
 use crate::config::Config;
@@ -72,27 +74,45 @@ impl Node {
     /// # Errors
     /// See [`NodeError`]; nothing is left running then.
     pub async fn start(config: &Config, metrics: Arc<Metrics>) -> Result<Self, NodeError> {
+        Self::start_by(config, metrics, Arc::new(SystemClock)).await
+    }
+
+    /// The same by another clock than the system's.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_by(
+        config: &Config,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, NodeError> {
         // What can be wrong in a configuration is found before anything is touched.
-        let sealer = Kek::read_or_create_file(&config.key_file)?;
+        let keyring = KeyRing::open(KeySource::of(config), &config.data, config.join.is_empty())?;
+        let keyring = Arc::new(keyring);
         let http = Settings::from_config(config)?;
         let hasher = Hasher::start(hasher_config(config)?).map_err(NodeError::Hasher)?;
+        // Some 20 ms of work, done when somebody sets a password or by then.
+        drop(tokio::task::spawn_blocking(guesses::warm_up));
 
-        let clock = Arc::new(SystemClock);
-        let cluster = Cluster::start(cluster_config(config), Arc::new(Rules), clock.clone()).await?;
+        let cluster =
+            Cluster::start(cluster_config(config, keyring.clone()), Arc::new(Rules), clock.clone()).await?;
         let tenants =
             start_tenants(config, &cluster).await.map_err(|error| NodeError::Actors(error.to_string()))?;
         let orders = Orders::new(cluster.clone(), tenants.clone());
+        let forwards = orders.clone();
         let settings = app_settings(config, &cluster);
-        let app = Arc::new(App::new(cluster.clone(), orders, hasher, sealer, settings, clock)?);
+        let app = Arc::new(App::new(cluster.clone(), orders, hasher, keyring, settings, clock)?);
 
         let sources = Arc::new(Sources { cluster, tenants, app: Arc::clone(&app) });
         let http_metrics = metrics.register(|registry| {
             registry.register_collector(Box::new(Figures(Arc::downgrade(&sources))));
             app.counts().register(registry);
+            forwards.register(registry);
             HttpMetrics::register(registry)
         });
         let address = http.listen;
-        let api = Api { app: Arc::clone(&app), metrics };
+        let limits = Arc::new(RequestLimits::new(&config.limits));
+        let api = Api { app: Arc::clone(&app), limits, metrics };
         let server = Server::bind(http, api.router()?, http_metrics)
             .await
             .map_err(|source| NodeError::Listen { address, source })?;
@@ -211,8 +231,9 @@ fn hasher_config(config: &Config) -> Result<HasherConfig, BadHashParams> {
     })
 }
 
-fn cluster_config(config: &Config) -> conclave_cluster::Config {
-    let mut cluster = conclave_cluster::Config::new(&config.data, config.peer_listen, config.base_url());
+fn cluster_config(config: &Config, keys: Arc<KeyRing>) -> conclave_cluster::Config {
+    let mut cluster =
+        conclave_cluster::Config::new(&config.data, config.peer_listen, config.base_url(), keys);
     cluster.peer_addr = Some(config.peer_advertise.clone());
     cluster.join.clone_from(&config.join);
     cluster.timing = conclave_cluster::Timing {
@@ -231,6 +252,9 @@ fn app_settings(config: &Config, cluster: &Cluster) -> app::Settings {
         refresh_token: Lifetime(millis(config.refresh_token_lifetime)),
         api_key: Lifetime(millis(config.api_key_lifetime)),
         jwt_secret: config.jwt_secret.clone(),
+        keystone: config.keystone.clone(),
+        doors: config.doors,
+        limits: config.limits,
     }
 }
 

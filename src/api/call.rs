@@ -8,6 +8,7 @@ use warp::http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::seen::Asker;
 use crate::app::Request;
+use crate::app::admit::Left;
 use crate::domain::Origin;
 use crate::http::context::Context;
 use crate::http::problem::Problem;
@@ -28,6 +29,8 @@ pub struct Call {
     pub context: Context,
     /// Method and path pattern, as in `POST /v1/accounts`.
     pub route: &'static str,
+    /// What it has left of limits, once that is known.
+    left: Left,
     parameters: Vec<(&'static str, String)>,
     headers: HeaderMap,
     query: Option<String>,
@@ -39,18 +42,25 @@ impl Call {
     pub(super) fn new(
         context: Context,
         route: &'static str,
+        left: Left,
         parameters: Vec<(&'static str, String)>,
         headers: HeaderMap,
         query: Option<String>,
         body: Bytes,
     ) -> Self {
-        Self { context, route, parameters, headers, query, body, asker: Asker::default() }
+        Self { context, route, left, parameters, headers, query, body, asker: Asker::default() }
     }
 
     /// A parameter of the path, decoded; empty for one that the pattern does not have.
     #[must_use]
     pub fn parameter(&self, name: &str) -> &str {
         self.parameters.iter().find(|(has, _)| *has == name).map_or("", |(_, text)| text.as_str())
+    }
+
+    /// The headers.
+    #[must_use]
+    pub const fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     /// The body.
@@ -144,6 +154,7 @@ impl Call {
     /// When the idempotency key is not one.
     pub fn request(&self, account: &str, principal: &str) -> Result<Request, Problem> {
         let request = Request::once(self.context.deadline, self.origin());
+        let request = request.counted(self.context.source, self.left.clone());
         let Some(key) = self.one(&IDEMPOTENCY_KEY)? else { return Ok(request) };
         if !(1..=255).contains(&key.len()) || !key.bytes().all(|b| b.is_ascii_graphic()) {
             let rule = "An idempotency key has 1 to 255 visible ASCII characters.";
@@ -174,7 +185,7 @@ impl Call {
     pub(super) fn origin(&self) -> Origin {
         let agent = self.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
         let agent = agent.map(|agent| agent.chars().filter(|c| !c.is_control()).take(200).collect());
-        Origin { address: Some(self.context.peer.ip().to_string()), agent }
+        Origin { address: Some(self.context.source.to_string()), agent }
     }
 
     /// A header that may be given once.

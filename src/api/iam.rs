@@ -15,15 +15,20 @@ use super::docs::{Group, Operation};
 use super::reply::{self, time};
 use super::{Answer, Api, Route, route};
 use crate::app::accounts::Person;
+use crate::app::passwords::WantedPassword;
 use crate::app::sign_in::{RefreshStyle, Who};
 use crate::app::tokens::Tokens;
 use crate::app::{Caller, Done, Failure};
 use crate::auth::password::Password;
+use crate::domain::policy::PasswordPolicy;
 use crate::domain::user::{User, UserChanges, UserStatus};
 use crate::domain::{AccountId, Action, Email, Label, Principal, Stored, UserId, user};
 use crate::http::problem::Problem;
 use crate::replica::Freshness;
 use crate::secret::Secret;
+
+/// What its passwords must be, in accounts that have no policy of their own (contract parts 5 and 6).
+const PASSWORDS: PasswordPolicy = PasswordPolicy::ENGINE;
 
 /// All routes below `/iam`. The real clients write the verbs with a small first letter.
 #[must_use]
@@ -96,7 +101,7 @@ fn sign_up_root_operation(route: &'static str, id: &'static str) -> Operation {
         .open()
         .takes::<NewRoot>(example)
         .gives_new::<UserRecord>()
-        .refuses(&[409])
+        .refuses(&[403, 409])
 }
 
 fn sign_in_root_operation(route: &'static str, id: &'static str) -> Operation {
@@ -105,7 +110,7 @@ fn sign_in_root_operation(route: &'static str, id: &'static str) -> Operation {
         .open()
         .takes::<RootCredentials>(example)
         .gives::<SignedIn<'_>>()
-        .refuses(&[401])
+        .refuses(&[401, 403])
 }
 
 fn sign_up_iam_operation(route: &'static str, id: &'static str) -> Operation {
@@ -124,7 +129,7 @@ fn sign_in_iam_operation(route: &'static str, id: &'static str) -> Operation {
         .open()
         .takes::<IamCredentials>(example)
         .gives::<SignedIn<'_>>()
-        .refuses(&[401])
+        .refuses(&[401, 403])
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -157,11 +162,12 @@ struct RootCredentials {
 async fn sign_in_root(api: &Api, call: &Call) -> Answer {
     let body: RootCredentials = call.json()?;
     let password = Password::parse(body.password).map_err(Failure::from)?;
+    let request = call.request("", "")?;
     let Ok(email) = Email::parse(&body.email) else {
-        return signed_in(api.app.sign_in_nobody(password, &call.request("", "")?).await);
+        return signed_in(api.app.sign_in_nobody(password, &request).await);
     };
     let terms = api.app.native_terms(RefreshStyle::Rotating);
-    signed_in(api.app.sign_in(&Who::Root(email), password, &terms, &call.request("", "")?).await)
+    signed_in(api.app.sign_in(&Who::Root(email), password, &terms, &request).await)
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -207,12 +213,13 @@ struct IamCredentials {
 async fn sign_in_iam(api: &Api, call: &Call) -> Answer {
     let body: IamCredentials = call.json()?;
     let password = Password::parse(body.password).map_err(Failure::from)?;
+    let request = call.request("", "")?;
     let Ok(account) = AccountId::parse(&body.account_id) else {
-        return signed_in(api.app.sign_in_nobody(password, &call.request("", "")?).await);
+        return signed_in(api.app.sign_in_nobody(password, &request).await);
     };
     let who = Who::NotRoot(account, body.email);
     let terms = api.app.native_terms(RefreshStyle::Rotating);
-    signed_in(api.app.sign_in(&who, password, &terms, &call.request("", "")?).await)
+    signed_in(api.app.sign_in(&who, password, &terms, &request).await)
 }
 
 async fn get_user(api: &Api, call: &Call, id: &str) -> Answer {
@@ -245,7 +252,7 @@ struct Changes {
 
 async fn put_user(api: &Api, call: &Call, id: &str) -> Answer {
     let body: Changes = call.json()?;
-    let password = body.password.map(Password::parse).transpose().map_err(Failure::from)?;
+    let password = body.password.map(|text| WantedPassword::parse(text, PASSWORDS)).transpose()?;
     let changes = UserChanges {
         name: None,
         email: body.email.as_deref().map(Email::parse).transpose()?,
@@ -300,7 +307,7 @@ fn person(
         email: Some(Email::parse(email)?),
         first_name: first_name.map(Label::parse).transpose()?,
         last_name: last_name.map(Label::parse).transpose()?,
-        password: Password::parse(password).map_err(Failure::from)?,
+        password: WantedPassword::parse(password, PASSWORDS)?,
     })
 }
 

@@ -1,13 +1,13 @@
 //! Opening accounts, and what concerns a whole one.
 
+use super::passwords::WantedPassword;
 use super::{App, Caller, Done, Failure, Request};
-use crate::auth::password::Password;
 use crate::domain::account::NewAccount;
 use crate::domain::user::NewUser;
 use crate::domain::{
-    AccountId, Action, Actor, Command, Email, Expectation, Label, Lifetime, PasswordHash, Rejection, UserId,
-    UserName,
+    AccountId, Action, Actor, Command, Email, Expectation, Label, Lifetime, Rejection, UserId, UserName,
 };
+use crate::tenants::Gate;
 
 /// What somebody says to be let in.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub struct Person {
     pub email: Option<Email>,
     pub first_name: Option<Label>,
     pub last_name: Option<Label>,
-    pub password: Password,
+    pub password: WantedPassword,
 }
 
 /// An account number is drawn so often until a free one is found; with a billion accounts the chance that
@@ -27,15 +27,22 @@ impl App {
     /// Opens an account with its root user.
     ///
     /// # Errors
-    /// [`Rejection::EmailTaken`] when another root user has the e-mail address.
+    /// [`Rejection::EmailTaken`] when another root user has the e-mail address; [`Failure::WeakPassword`];
+    /// [`Failure::SwitchedOff`] and [`Failure::Limited`] as the settings say.
     pub async fn sign_up(
         &self,
         person: Person,
         request: &Request,
     ) -> Result<(AccountId, UserId, Done), Failure> {
+        if !self.settings().doors.sign_up {
+            return Err(Failure::SwitchedOff { setting: "sign_up" });
+        }
+        self.admit(Gate::Register, None, request).await?;
         let mut mint = self.mint(request)?;
         let id = UserId::new(mint.uuid()?);
-        let password = PasswordHash::new(self.hasher.hash(person.password).await?);
+        // An account that is not there yet has no policy of its own.
+        let policy = person.password.of_surface;
+        let password = self.judged(&policy, &person.password.password, &person.names(), None).await?;
         for step in 0..DRAWS {
             let account = AccountId::parse(&mint.account_id()?)?;
             let kid = mint.uuid()?.simple().to_string();

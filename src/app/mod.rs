@@ -8,16 +8,21 @@
 //! several steps (hash, propose, sign) that belongs to none of them, and is no rule either: rules are pure.
 
 pub mod accounts;
+pub mod admit;
 pub mod bootstrap;
 pub mod caller;
 pub mod counts;
 pub mod failure;
 pub mod first;
+pub mod holders;
 pub mod idempotency;
+pub mod keyring;
 mod keys;
 pub mod observer;
+pub mod passwords;
 pub mod permit;
 pub mod refresh;
+pub mod rotation;
 pub mod sign_in;
 pub mod terms;
 pub mod tokens;
@@ -33,10 +38,10 @@ use tokio::time::Instant;
 use crate::auth::hasher::Hasher;
 use crate::auth::keys::{KeyAlgorithm, VerifyingKey};
 use crate::auth::mint::{Mint, MintKey};
-use crate::auth::seal::Sealer;
 use crate::auth::signer::SigningKey;
 use crate::auth::verifier::Verifier;
-use crate::domain::{Actor, Command, Lifetime, Rejection, Reply, Timestamp, session};
+use crate::config::{Doors, Keystone, RateLimits};
+use crate::domain::{Actor, Command, Lifetime, Rejection, Reply, Timestamp, authority};
 use crate::replica::{self, Freshness};
 use crate::secret::Secret;
 use crate::tenants::Orders;
@@ -45,6 +50,7 @@ use crate::tenants::orders::Decided;
 pub use caller::Caller;
 pub use failure::Failure;
 pub use idempotency::Request;
+pub use keyring::KeyRing;
 pub use permit::Permit;
 
 /// The settings that the steps below need.
@@ -58,6 +64,12 @@ pub struct Settings {
     /// When set, tokens are signed with HS256 under this secret (at least 32 bytes) instead of the
     /// account's own key.
     pub jwt_secret: Option<Secret<String>>,
+    /// What is special to the clients of `/api/v1`.
+    pub keystone: Keystone,
+    /// What strangers may do.
+    pub doors: Doors,
+    /// How often something may be done.
+    pub limits: RateLimits,
 }
 
 /// Everything a step needs. Built once by the node, shared by all requests.
@@ -66,7 +78,7 @@ pub struct App {
     pub hasher: Hasher,
     orders: Orders,
     verifier: Verifier,
-    sealer: Sealer,
+    keyring: Arc<KeyRing>,
     settings: Settings,
     clock: Arc<dyn Clock>,
     keys: keys::KeyCache,
@@ -103,7 +115,7 @@ impl App {
         cluster: Cluster,
         orders: Orders,
         hasher: Hasher,
-        sealer: Sealer,
+        keyring: Arc<KeyRing>,
         settings: Settings,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, crate::auth::keys::KeyError> {
@@ -116,7 +128,7 @@ impl App {
             hasher,
             orders,
             verifier: Verifier::new(REMEMBERED_TOKENS),
-            sealer,
+            keyring,
             settings,
             clock,
             keys: keys::KeyCache::default(),
@@ -153,8 +165,8 @@ impl App {
         Ok(Done { revision: decided.revision, at: decided.at, reply: decided.reply, view })
     }
 
-    /// A retry gets the first answer without being decided again, so the session is looked at here: the answer
-    /// may hold a secret, and the caller's token may have been revoked since. Not if it was by this very
+    /// A retry gets the first answer without being decided again, so the caller is looked at here: the answer may
+    /// hold a secret, and its token may have been revoked or its key replaced since. Not if it was by this very
     /// command: a node that asks twice, because the leader changed, must hear that it is done.
     async fn must_still_be(
         &self,
@@ -162,13 +174,16 @@ impl App {
         first: &Decided,
         request: &Request,
     ) -> Result<(), Failure> {
-        let Actor::SignedIn { session, .. } = &command.by else { return Ok(()) };
+        match command.by {
+            Actor::SignedIn { .. } | Actor::KeyHolder(_) => {}
+            Actor::Anonymous | Actor::System => return Ok(()),
+        }
         let view = self.view(Freshness::Linearizable, request.deadline).await?;
-        let Err(ended) = session::live(&view, command.account, *session, self.now(&view)) else {
+        let Err(ended) = authority::caller(&view, command.account, &command.by, self.now(&view)) else {
             return Ok(());
         };
         let then = view.as_of(first.revision)?;
-        match session::live(&then, command.account, *session, first.at) {
+        match authority::caller(&then, command.account, &command.by, first.at) {
             Err(Rejection::Unauthenticated) => Ok(()),
             Ok(_) | Err(_) => Err(ended.into()),
         }
@@ -191,7 +206,7 @@ impl App {
     /// Whether a token is that of an operator of this machine.
     #[must_use]
     pub fn is_operator(&self, token: &str) -> bool {
-        self.sealer.is_operator(token)
+        self.keyring.sealer().is_operator(token)
     }
 
     /// Draws ids for the things that a request makes.

@@ -8,12 +8,16 @@
 
 pub mod ask;
 mod audit;
+mod keys;
 mod members;
+mod operator;
+mod settings;
 mod stop;
 
 use std::error::Error;
 use std::fmt::Display;
 use std::future::Future;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -43,9 +47,58 @@ enum Command {
     Start(StartArgs),
     /// List the members of the cluster, as the node of this machine sees them.
     Members(MembersArgs),
+    /// Print every setting: what it does, its default, its names in the environment. A file of settings to begin with.
+    Settings,
+    /// Look at the key-encryption keys, or replace them while the nodes serve.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Carry an audit trail off, and check one that was.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    /// Show which key seals what on the node of this machine. No key is shown, only names.
+    Status {
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have the node of this machine read its key file again and seal everything under the first key.
+    Reload {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Add a new key to the key file, last: it opens, and seals nothing yet.
+    Add {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Make the last key of the key file the first: it seals from the next reload on.
+    Promote {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Remove all keys but the first from the key file. A node refuses the reload while it needs them.
+    Drop {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+}
+
+impl KeysCommand {
+    fn place(&self) -> &PlaceArgs {
+        match self {
+            Self::Status { place, .. }
+            | Self::Reload { place }
+            | Self::Add { place }
+            | Self::Promote { place }
+            | Self::Drop { place } => place,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -134,6 +187,9 @@ where
                 Err(error) => return failed(&error, 2),
             };
             telemetry::start_logging(&config.log_level, config.log_format);
+            for notice in &config.notices {
+                tracing::warn!("{notice}");
+            }
             runtime.block_on(async { serve(config, Stop::new(args.stop_with_stdin)?).await })
         }
         Command::Dev(args) => runtime.block_on(async {
@@ -150,6 +206,17 @@ where
                 Err(error) => return failed(&error, 2),
             };
             runtime.block_on(members::print(&config, args.json))
+        }
+        Command::Settings => {
+            // Not `print!`, which panics where nobody reads on.
+            std::io::stdout().write_all(settings::text().as_bytes()).map_err(Failure::from)
+        }
+        Command::Keys(command) => {
+            let config = match load(command.place(), command.place().flags()) {
+                Ok(config) => config,
+                Err(error) => return failed(&error, 2),
+            };
+            runtime.block_on(keys::run(&config, &command))
         }
         Command::Audit(command) => {
             let place = audit::place(&command);

@@ -82,6 +82,13 @@ pub fn find(rows: &dyn Read, account: AccountId) -> Result<Option<Stored<Account
     tables::ACCOUNT.get(rows, account, &[])
 }
 
+/// The first account behind `after`, in the order of their ids; closed ones too, and [`AccountId::CLUSTER`] once it
+/// has an audit trail.
+#[must_use]
+pub fn next(rows: &dyn Read, after: Option<AccountId>) -> Option<AccountId> {
+    next_account(rows, after)
+}
+
 /// At most `limit` accounts behind `after`, in the order of their ids, closed ones too. Only for operators: an
 /// account must not learn which others there are.
 ///
@@ -94,7 +101,7 @@ pub fn list(
 ) -> Result<Vec<Stored<Account>>, Rejection> {
     let mut found = Vec::new();
     while found.len() < limit
-        && let Some(id) = next_account(rows, after)
+        && let Some(id) = next(rows, after)
     {
         after = Some(id);
         // The cluster itself has rows and is no account.

@@ -120,7 +120,8 @@ pub fn may(rows: &dyn Read, account: AccountId, caller: &Caller, action: &Action
         Action::InstallSecrets(_)
         | Action::RehashPassword { .. }
         | Action::OpenDefaultAccount(_)
-        | Action::CreateFirstAdmin(_) => return system(caller),
+        | Action::CreateFirstAdmin(_)
+        | Action::Reseal(_) => return system(caller),
         Action::Observe(_) => {
             system(caller)?;
             return if account == AccountId::CLUSTER { Ok(()) } else { existing_account(rows, account) };
@@ -309,6 +310,7 @@ impl Me<'_> {
             | Action::AddSubjectKey { .. }
             | Action::RevokeSubjectKey { .. }
             | Action::ShortenSubjectKey { .. }
+            | Action::Reseal(_)
             | Action::Transaction(_) => Err(Rejection::Misplaced("decided elsewhere".to_owned())),
         }
     }

@@ -27,6 +27,7 @@ pub mod principal;
 #[cfg(test)]
 mod properties;
 mod rejection;
+pub mod reseal;
 pub mod role;
 pub mod rows;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub mod testing;
 mod text;
 mod time;
 pub mod user;
+pub mod workflow;
 
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +57,7 @@ use key::NewSigningKey;
 use lockout::RefusedSignIn;
 pub use principal::Principal;
 pub use rejection::{Noun, Rejection};
+use reseal::Resealed;
 use role::{NewRole, RoleChanges};
 pub use rows::{RawRow, Read, Rows, Stored};
 pub use secret::{PasswordHash, Sealed, SecretHash};
@@ -261,6 +264,8 @@ pub enum Action {
         user: UserId,
         revision: u64,
     },
+    /// Puts the same secret, sealed under another key, in the place of what was seen.
+    Reseal(Resealed),
 }
 
 /// What a command answers when it is carried out. Everything else can be read at its revision.
@@ -410,6 +415,7 @@ fn dispatch(context: &mut Context<'_>, action: &Action) -> Result<Reply, Rejecti
         Action::EndSession { session } => session::end(context, *session),
         Action::EndSessions { principal, except } => session::end_all(context, principal, *except),
         Action::RotateSigningKey { key, retire_after } => key::rotate(context, key, *retire_after),
+        Action::Reseal(new) => reseal::reseal(context, new),
         Action::Transaction(_) => Err(Rejection::Misplaced("a transaction cannot hold another".to_owned())),
         Action::OpenDefaultAccount(new) => account::open_default(context, new),
         Action::CreateFirstAdmin(new) => account::create_first_admin(context, new),

@@ -19,12 +19,14 @@ pub mod context;
 pub mod cors;
 pub mod host;
 pub mod json;
+pub mod limit;
 pub mod metrics;
 pub mod path;
 pub mod problem;
 pub mod query;
 pub mod router;
 pub mod server;
+pub mod source;
 pub mod tls;
 
 mod connections;

@@ -21,6 +21,7 @@ use conclave_cluster::state::View;
 use conclave_cluster::{DataFolder, NodeId};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -28,6 +29,9 @@ use crate::client::{Ask, Client, Reply};
 
 /// Every password here, unless the story is about passwords.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
+
+/// Another one that is good.
+pub(crate) const NEW_PASSWORD: &str = "another horse, another battery";
 
 /// Longer than anything takes that does not hang.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -45,6 +49,15 @@ pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Opti
         }
         assert!(Instant::now() < deadline, "still not: {what}");
     }
+}
+
+/// Settings without limits on requests: stories are quicker than people. Those about limits name the setting in
+/// `more`, which then is not in here.
+fn unlimited(more: &str) -> String {
+    let names = ["login", "refresh", "service", "register", "native", "api", "default"];
+    let lines = names.map(|name| format!("rate_limit_{name} = 'off'\n"));
+    let is_named = |line: &String| line.split_once(" =").is_some_and(|(name, _)| more.contains(name));
+    lines.into_iter().filter(|line| !is_named(line)).collect()
 }
 
 /// The settings files of a cluster that was not started yet.
@@ -76,11 +89,12 @@ impl Prepared {
             let join = if node == 1 { Vec::new() } else { others };
             let text = format!(
                 "data = '{}'\nhttp_listen = '{}'\npeer_listen = '{}'\nkey_file = '{}'\n\
-                 join = {join:?}\nargon2_memory_kib = 7168\nargon2_iterations = 1\n{more}",
+                 join = {join:?}\nargon2_memory_kib = 7168\nargon2_iterations = 1\n{}{more}",
                 data.display(),
                 http[index],
                 peers[index],
                 key_file.display(),
+                unlimited(more),
             );
             let path = folder.join(format!("node-{node}.toml"));
             fs::write(&path, text).unwrap();
@@ -128,27 +142,63 @@ impl Shared {
     fn start() -> Self {
         let folder = remove_leftovers().join(format!("stories-{}", std::process::id()));
         // Patient, because the machine has other things to do while tests run.
-        let more = "heartbeat = '100ms'\nelection_min = '1s'\nelection_max = '2s'\nrequest_timeout = '20s'\n";
-        let prepared = Prepared::new(&folder, 3, more);
+        let prepared = Prepared::new(&folder, 3, &format!("{PATIENT}request_timeout = '20s'\n"));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.unwrap();
-        let nodes = runtime.block_on(async {
-            let mut nodes = Vec::new();
-            for node in 0..3 {
-                nodes.push(Node::start(&prepared.config(node), Arc::new(Metrics::new())).await.unwrap());
-            }
-            eventually("three voters that serve", async || nodes.iter().all(is_complete).then_some(())).await;
-            nodes
-        });
+        let nodes = runtime.block_on(start(&prepared));
         Self { nodes, key_file: prepared.config(0).key_file, _runtime: runtime }
     }
 }
 
-fn is_complete(node: &Node) -> bool {
+const PATIENT: &str = "heartbeat = '100ms'\nelection_min = '1s'\nelection_max = '2s'\n";
+
+/// Starts all nodes, and waits until they serve and vote.
+async fn start(prepared: &Prepared) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    for node in 0..prepared.settings.len() {
+        nodes.push(Node::start(&prepared.config(node), Arc::new(Metrics::new())).await.unwrap());
+    }
+    let all = nodes.len();
+    eventually("voters that serve", async || nodes.iter().all(|node| is_complete(node, all)).then_some(()))
+        .await;
+    nodes
+}
+
+fn is_complete(node: &Node, voters: usize) -> bool {
     let status = node.cluster().status();
     status.is_ready
         && node.app().is_open()
-        && status.members.iter().filter(|member| member.is_voter).count() == 3
+        && status.members.iter().filter(|member| member.is_voter).count() == voters
+}
+
+/// A cluster with settings of its own, for one test.
+pub(crate) struct Own {
+    pub(crate) nodes: Vec<Node>,
+    client: Client,
+    _folder: TempDir,
+}
+
+impl Deref for Own {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Own {
+    /// Starts so many nodes with these further lines of settings.
+    pub(crate) async fn start(nodes: u16, more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let prepared = Prepared::new(folder.path(), nodes, &format!("{PATIENT}{more}"));
+        let nodes = start(&prepared).await;
+        Self { nodes, client: Client::new(prepared.http.clone()), _folder: folder }
+    }
+
+    /// The index of the node that leads.
+    pub(crate) async fn leader(&self) -> usize {
+        eventually("a leader", async || self.nodes.iter().position(|node| node.cluster().is_leader())).await
+    }
 }
 
 /// Where the shared clusters lie, without those of runs that are over: nobody was there to remove them.

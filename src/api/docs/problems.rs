@@ -3,17 +3,18 @@
 use serde_json::{Map, Value, json};
 
 /// Status, name of the component, and when it is given.
-const REFUSALS: [(u16, &str, &str); 11] = [
+const REFUSALS: [(u16, &str, &str); 12] = [
     (400, "BadRequest", "The request is wrong and stays wrong when repeated."),
     (401, "Unauthenticated", "The token or the credentials are missing, wrong, expired or revoked."),
     (403, "Forbidden", "The caller is known and may not do this."),
     (404, "NotFound", "There is no such thing, or none that this caller may know of."),
-    (409, "Conflict", "What must be unique is taken."),
+    (409, "Conflict", "What must be unique is taken, or what is to go is still needed."),
     (410, "Gone", "The rows of that revision are no longer kept."),
     (412, "PreconditionFailed", "A thing is not at the revision asked for. Nothing was done."),
     (413, "TooLarge", "The body is longer than 64 KiB."),
     (415, "UnsupportedMediaType", "The body is not JSON by its own account."),
     (422, "Unprocessable", "The idempotency key names another request, or a limit is reached."),
+    (429, "TooManyRequests", "A limit on requests is used up. Nothing was done."),
     (
         503,
         "Unavailable",
@@ -22,13 +23,20 @@ const REFUSALS: [(u16, &str, &str); 11] = [
     ),
 ];
 
-/// The two shapes of refusals: RFC 9457, and that of `/iam`.
-const SHAPES: [(&str, &str, &str); 2] =
-    [("", "application/problem+json", "Problem"), ("Iam", "application/json", "IamProblem")];
+/// The shapes of refusals: RFC 9457, that of `/iam`, and the envelope of `/api`.
+const SHAPES: [(&str, &str, &str); 3] = [
+    ("", "application/problem+json", "Problem"),
+    ("Iam", "application/json", "IamProblem"),
+    ("Authz", "application/json", "AuthzProblem"),
+];
 
 /// The refusal of an operation at this path, as a reference.
 pub(super) fn reference(path: &str, status: u16) -> Value {
-    let shape = if path.starts_with("/iam/") { "Iam" } else { "" };
+    let shape = match path {
+        _ if path.starts_with("/iam/") => "Iam",
+        _ if path.starts_with("/api/") => "Authz",
+        _ => "",
+    };
     let name = REFUSALS.iter().find(|(of, _, _)| *of == status).map_or("", |(_, name, _)| *name);
     json!({"$ref": format!("#/components/responses/{shape}{name}")})
 }
@@ -40,6 +48,16 @@ pub(super) fn responses() -> Value {
         for (status, name, about) in REFUSALS {
             let headers = match status {
                 401 => json!({"WWW-Authenticate": {"$ref": "#/components/headers/WWW-Authenticate"}}),
+                429 => {
+                    let names =
+                        ["Retry-After", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"];
+                    let header = |name| json!({"$ref": format!("#/components/headers/{name}")});
+                    names
+                        .into_iter()
+                        .map(|name| (name.to_owned(), header(name)))
+                        .collect::<Map<_, _>>()
+                        .into()
+                }
                 503 => json!({"Retry-After": {"$ref": "#/components/headers/Retry-After"}}),
                 _ => json!({}),
             };
@@ -53,7 +71,7 @@ pub(super) fn responses() -> Value {
 }
 
 /// The bodies of refusals.
-pub(super) fn schemas() -> [(String, Value); 2] {
+pub(super) fn schemas() -> [(String, Value); 3] {
     let request_id = json!({"type": "string", "description": "Names the request in the log of its node."});
     let code = json!({"type": "string", "description": "Stable, for programs.", "examples": ["email_taken"]});
     let detail = json!({"type": "string", "description": "One sentence for people."});
@@ -70,7 +88,14 @@ pub(super) fn schemas() -> [(String, Value); 2] {
             "request_id": request_id,
             "field": {"type": "string", "description": "The member of the request that is wrong."},
             "permission": {"type": "string", "description": "What the caller lacks."},
+            "account": {"type": "string", "description": "Where an expired password can be changed."},
+            "breaches": {
+                "type": "array",
+                "description": "Every rule that a new password breaks.",
+                "items": {"$ref": "#/components/schemas/Breach"},
+            },
             "revision": {"type": "integer", "description": "The revision that the thing is at."},
+            "retry_after": {"type": "integer", "description": "After so many seconds a retry makes sense."},
             "outcome_unknown": {"type": "boolean", "description": "Whether it may have been done."},
         },
     });
@@ -80,5 +105,24 @@ pub(super) fn schemas() -> [(String, Value); 2] {
         "required": ["detail", "code", "request_id"],
         "properties": {"detail": detail, "code": code, "request_id": request_id},
     });
-    [("Problem".to_owned(), problem), ("IamProblem".to_owned(), iam)]
+    let details = json!({
+        "type": "object",
+        "description": "`code` and `request_id`, as in other refusals, and what else there is to say.",
+        "required": ["code", "request_id"],
+        "properties": {"code": code, "request_id": request_id},
+    });
+    let authz = json!({
+        "type": "object",
+        "description": "A refusal, as clients of `/api` expect it.",
+        "required": ["success", "code", "message", "details", "timestamp"],
+        "properties": {
+            "success": {"type": "boolean", "enum": [false]},
+            "code": {"type": "integer", "minimum": 400, "maximum": 599},
+            "message": detail,
+            "details": details,
+            "timestamp": {"type": "string", "description": "In UTC, without a letter that says so."},
+        },
+    });
+    [("Problem", problem), ("IamProblem", iam), ("AuthzProblem", authz)]
+        .map(|(name, schema)| (name.to_owned(), schema))
 }

@@ -4,15 +4,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 use warp::http::StatusCode;
+use warp::http::header::{CACHE_CONTROL, HeaderValue};
 
 use super::users::UserView;
-use super::{Answer, Api, Call, Operation, Route, route};
+use super::{Answer, Api, Call, Operation, PASSWORDS, Route, route};
 use crate::api::call::bad_id;
 use crate::api::reply::{self, time};
 use crate::api::signed::{self, account_id};
-use crate::app::Failure;
 use crate::app::accounts::Person;
-use crate::auth::password::Password;
+use crate::app::passwords::WantedPassword;
 use crate::domain::account::{self, Account, AccountState};
 use crate::domain::{Email, Label, Resource, Stored, UserName, user};
 use crate::secret::Secret;
@@ -39,7 +39,7 @@ pub(super) fn operations() -> Vec<Operation> {
                 json!({"email": "admin@example.com", "password": "SecurePass123", "first_name": "Alice"}),
             )
             .creates::<Opened>()
-            .refuses(&[409]),
+            .refuses(&[403, 409]),
         Operation::read("GET /v1/accounts/{account}", "getAccount", "Shows the account")
             .gives_tagged::<AccountView>(),
         Operation::read(
@@ -136,7 +136,7 @@ async fn create(api: &Api, call: &Call) -> Answer {
         email: Some(Email::parse(&body.email)?),
         first_name: body.first_name.as_deref().map(Label::parse).transpose()?,
         last_name: body.last_name.as_deref().map(Label::parse).transpose()?,
-        password: Password::parse(body.password).map_err(Failure::from)?,
+        password: WantedPassword::parse(body.password, PASSWORDS)?,
     };
     let (id, root, done) = api.app.sign_up(person, &call.request("", "")?).await?;
     let Stored { revision, value } = account::find(&done.view, id)?.ok_or_else(bad_id)?;
@@ -157,8 +157,13 @@ async fn show(api: &Api, call: &Call, account: &str) -> Answer {
 async fn jwks(api: &Api, call: &Call, account: &str) -> Answer {
     let view = api.app.view(call.freshness()?, call.context.deadline).await?;
     let keys = api.app.jwks(&view, account_id(account)?)?;
-    Ok(reply::at(view.revision(), StatusCode::OK, &keys))
+    let mut reply = reply::at(view.revision(), StatusCode::OK, &keys);
+    reply.headers_mut().insert(CACHE_CONTROL, KEYS_MAY_BE_KEPT);
+    Ok(reply)
 }
+
+/// A key that is new signs at once and is unknown to who keeps the set before; so not for long.
+const KEYS_MAY_BE_KEPT: HeaderValue = HeaderValue::from_static("public, max-age=60");
 
 async fn rotate(api: &Api, call: &Call, account: &str) -> Answer {
     let (caller, request) = api.writer(call, account).await?;

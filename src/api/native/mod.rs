@@ -7,8 +7,10 @@ mod accounts;
 mod audit;
 mod checks;
 mod cluster;
+mod keys;
 mod lockout;
 mod memberships;
+mod passwords;
 mod roles;
 mod service_accounts;
 mod sessions;
@@ -17,6 +19,7 @@ mod sign_in;
 mod tokens;
 mod transactions;
 mod users;
+mod workflows;
 
 use conclave_cluster::state::View;
 
@@ -25,8 +28,12 @@ use super::docs::{Group, Operation};
 use super::signed::Signed;
 use super::{Answer, Api, Route, route};
 use crate::app::Caller;
+use crate::domain::policy::PasswordPolicy;
 use crate::domain::{AccountId, Principal, ServiceId, UserId, service, user};
 use crate::http::problem::Problem;
+
+/// What its passwords must be, in accounts that have no policy of their own.
+const PASSWORDS: PasswordPolicy = PasswordPolicy::MODERN;
 
 /// All routes below `/v1`.
 #[must_use]
@@ -36,8 +43,10 @@ pub fn routes() -> Vec<Route> {
         audit::routes(),
         checks::routes(),
         cluster::routes(),
+        keys::routes(),
         lockout::routes(),
         memberships::routes(),
+        passwords::routes(),
         roles::routes(),
         service_accounts::routes(),
         sessions::routes(),
@@ -46,6 +55,7 @@ pub fn routes() -> Vec<Route> {
         tokens::routes(),
         transactions::routes(),
         users::routes(),
+        workflows::routes(),
     ]
     .concat()
 }
@@ -57,17 +67,19 @@ pub(super) fn operations() -> Vec<Group> {
         group("Accounts", "Open an account; its signing keys.", accounts::operations()),
         group("Settings", "What an account decides for itself.", settings::operations()),
         group("Signing in", "With a password or an API key.", sign_in::operations()),
+        group("Passwords", "How good one is; change one without a token.", passwords::operations()),
         group("Users", "People, by id, name, e-mail address or `me`.", users::operations()),
         group("Lockout", "Who guessed too many passwords.", lockout::operations()),
         group("Service accounts", "Programs, and their API keys.", service_accounts::operations()),
         group("Roles", "Named sets of permissions.", roles::operations()),
         group("Memberships", "Who has which role.", memberships::operations()),
         group("Checks", "Who may do what.", checks::operations()),
+        group("Workflows", "Who may do all of it.", workflows::operations()),
         group("Sessions", "Look at them, end them.", sessions::operations()),
         group("Tokens", "Refresh, validate, introspect, revoke.", tokens::operations()),
         group("Transactions", "Several changes at once.", transactions::operations()),
         group("Audit", "Who did what, when.", audit::operations()),
-        group("Cluster", "For operators.", cluster::operations()),
+        group("Cluster", "For operators.", [cluster::operations(), keys::operations()].concat()),
     ]
 }
 

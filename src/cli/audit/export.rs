@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::{ExportArgs, FORMAT, FirstLine};
 use crate::api::record::{HeadView, RecordView};
 use crate::api::reply::Page;
-use crate::auth::kek::Kek;
+use crate::auth::key_file::KeySource;
 use crate::cli::ask::{Answer, ask_with_token};
 use crate::cli::{Failure, TOKEN_VARIABLE};
 use crate::config::Config;
@@ -82,7 +82,7 @@ impl<'c> Source<'c> {
             (Some(_), None) => return Err("a token is of an account: name it with --account".into()),
             (None, account) => {
                 let account = account.as_ref().map_or_else(String::new, |id| format!("&account={id}"));
-                let token = Kek::read_file(&config.key_file)?.operator_token();
+                let token = KeySource::of(config).read()?.operator_token();
                 ("/v1/cluster/audit".to_owned(), format!("?trail={trail}{account}"), token)
             }
         };
@@ -135,7 +135,7 @@ impl<'c> Source<'c> {
     async fn answer(&self, path: &str) -> Result<Answer, Failure> {
         let mut tries = 0;
         loop {
-            let answer = ask_with_token(self.config, path, &self.token).await?;
+            let answer = ask_with_token(self.config, "GET", path, &self.token).await?;
             tries += 1;
             if !matches!(answer.status, 429 | 503) || tries == TRIES {
                 return Ok(answer);

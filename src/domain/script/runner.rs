@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::super::reseal::SealedSecret;
 use super::super::testing::MemoryRows;
 use super::super::{
     AccountId, Action, Actor, Command, Expectation, Lifetime, Origin, Principal, Rejection, Reply, Timestamp,
-    account, audit, authority, holder, key, lockout, membership, role, service, session, subject,
+    account, audit, authority, holder, key, lockout, membership, reseal, role, service, session, subject,
     subject_key, user,
 };
 use super::words::{Labels, Words, secret, session_id};
@@ -218,6 +219,17 @@ impl Runner {
                 let keys = key::list(rows, account).unwrap();
                 listed(keys.into_iter().filter(|key| key.verifies(at)).map(|key| key.id))
             }
+            "sealed" => {
+                let secrets = reseal::list(rows, account).unwrap();
+                listed(secrets.iter().map(|(secret, sealed)| {
+                    let name = if let SealedSecret::SigningKey(id) = secret { id } else { "mint-key" };
+                    format!("{name}={}", String::from_utf8_lossy(sealed.as_bytes()))
+                }))
+            }
+            "next-account" => {
+                let after = if first == "-" { None } else { Some(self.labels.account(first)) };
+                account::next(rows, after).map_or("none".to_owned(), |id| self.labels.account_name(id))
+            }
             "signing-keys" => key::list(rows, account).unwrap().len().to_string(),
             "audit" => {
                 let records = self.trail(audit::Trail::Acts);
@@ -264,6 +276,24 @@ impl Runner {
                 None => "none".to_owned(),
                 Some((_, key)) => key.fault(at).map_or("good".to_owned(), |fault| format!("{fault:?}")),
             },
+            "stopped" => {
+                let principal = Principal::Subject(subject::id_of(&name()));
+                let steps = words.steps(2);
+                let stop = steps.stop(rows, account, &principal, at).unwrap();
+                stop.map_or("nowhere".to_owned(), ToString::to_string)
+            }
+            "runners" => {
+                let found = words.steps(1).runners(rows, account, at).unwrap().principals;
+                listed(found.iter().map(|found| found.standing(rows, account).unwrap().name))
+            }
+            "holdings" => {
+                let held = holder::holdings(rows, account).unwrap();
+                let (roles, members, permissions) = (held.roles, held.members, held.permissions);
+                let (keys, settings) = (held.subject_keys, yes_no(held.has_settings));
+                format!(
+                    "roles {roles}, members {members}, permissions {permissions}, keys {keys}, settings {settings}"
+                )
+            }
             other => panic!("no verb {other}"),
         }
     }

@@ -11,12 +11,14 @@ use super::super::cluster::ClusterSecrets;
 use super::super::holder::Recovery;
 use super::super::key::{KeyAlgorithm, NewSigningKey};
 use super::super::lockout::{Lockout, RefusedSignIn, Why};
+use super::super::reseal::{Resealed, SealedSecret};
 use super::super::role::{NewRole, RoleChanges};
 use super::super::service::{NewApiKey, NewServiceAccount};
 use super::super::session::{Grant, NewRefresh, NewSession, Proof, Rotation};
 use super::super::settings::{Registration, Retention, SettingsChanges};
 use super::super::subject_key::NewSubjectKey;
 use super::super::user::{NewUser, UserChanges, UserStatus};
+use super::super::workflow::Steps;
 use super::super::{
     AccountId, Action, Actor, ApiKeyId, Email, Label, Lifetime, Origin, PasswordHash, Permission, Principal,
     Resource, RoleName, Sealed, SecretHash, ServiceId, SessionId, Timestamp, UserId, UserName,
@@ -50,6 +52,11 @@ impl<'l> Words<'l> {
         RoleName::parse(self.at(at)).unwrap()
     }
 
+    /// The steps of a workflow, from that word on.
+    pub(super) fn steps(&self, from: usize) -> Steps {
+        Steps::new(self.plain[from..].iter().map(|text| Permission::parse(text).unwrap()).collect()).unwrap()
+    }
+
     pub(super) fn option(&self, name: &str) -> Option<&'l str> {
         self.options(name).next()
     }
@@ -63,10 +70,7 @@ impl<'l> Words<'l> {
     pub(super) fn action(&self, labels: &mut Labels, seen: u64) -> Option<Action> {
         let first = self.at(1);
         let action = match self.verb() {
-            "install-secrets" => {
-                let sealed = Sealed::new(first.as_bytes().to_vec());
-                Action::InstallSecrets(ClusterSecrets { mint_key: sealed })
-            }
+            "install-secrets" => Action::InstallSecrets(ClusterSecrets { mint_key: sealed(first) }),
             "create-account" => Action::CreateAccount(NewAccount {
                 root: self.new_user(labels, self.option("name")),
                 key: signing_key(self.option("key").unwrap_or("key-1")),
@@ -100,6 +104,15 @@ impl<'l> Words<'l> {
                 key: signing_key(first),
                 retire_after: self.lifetime("retire", 3_600),
             },
+            // The bytes as text, but for what `rotate-key` makes.
+            "reseal" => Action::Reseal(Resealed {
+                secret: match first {
+                    "mint-key" => SealedSecret::MintKey,
+                    id => SealedSecret::SigningKey(id.to_owned()),
+                },
+                was: sealed(self.option("was").unwrap_or("new")),
+                now: sealed(self.option("now").unwrap_or("new")),
+            }),
             "create-role" => Action::CreateRole(NewRole {
                 name: self.role(1),
                 description: self.label("text"),
@@ -431,8 +444,12 @@ fn signing_key(label: &str) -> NewSigningKey {
         id: label.to_owned(),
         algorithm: KeyAlgorithm::EdDsa,
         public: vec![1; 32],
-        private: Sealed::new(vec![2; 32]),
+        private: sealed("new"),
     }
+}
+
+fn sealed(text: &str) -> Sealed {
+    Sealed::new(text.as_bytes().to_vec())
 }
 
 fn id(kind: &str, label: &str) -> Uuid {
