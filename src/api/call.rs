@@ -57,6 +57,12 @@ impl Call {
         self.parameters.iter().find(|(has, _)| *has == name).map_or("", |(_, text)| text.as_str())
     }
 
+    /// The headers.
+    #[must_use]
+    pub const fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
     /// The body.
     ///
     /// # Errors

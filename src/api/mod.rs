@@ -13,6 +13,7 @@ pub mod native;
 pub mod problems;
 pub mod record;
 pub mod reply;
+pub mod rodmena;
 pub mod routes;
 pub mod seen;
 pub mod signed;
@@ -51,8 +52,15 @@ impl Api {
         Ok(Router::new()
             .with(Surface::new("/v1", self.filter(native::routes())?))
             .with(Surface::new("/iam", self.filter(iam::routes())?).render(problem::detail))
+            .with(
+                Surface::new("/api", self.filter(rodmena::routes())?)
+                    .render(rodmena::render)
+                    .behind(rodmena::gate),
+            )
             .with(Surface::new("/health", probes.clone()))
             .with(Surface::new("/ready", probes.clone()))
+            .with(Surface::new("/readyz", probes.clone()))
+            .with(Surface::new("/ping", probes.clone()))
             .with(Surface::new("/metrics", probes))
             .with(Surface::new("/openapi.json", docs.clone()))
             .with(Surface::new("/docs", docs).pages()))
@@ -61,7 +69,7 @@ impl Api {
     /// Every route of every surface.
     #[must_use]
     pub fn routes() -> Vec<Route> {
-        [native::routes(), iam::routes(), health::routes(), docs::routes()].concat()
+        [native::routes(), iam::routes(), rodmena::routes(), health::routes(), docs::routes()].concat()
     }
 
     fn filter(&self, routes: Vec<Route>) -> Result<BoxedFilter<(Response,)>, matchit::InsertError> {

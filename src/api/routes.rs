@@ -198,12 +198,12 @@ fn name_in(pattern: &'static str, name: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{docs, health, iam, native};
+    use super::super::{docs, health, iam, native, rodmena};
     use super::*;
 
     #[test]
     fn every_route_is_found_by_its_own_pattern() {
-        for routes in [native::routes(), iam::routes(), health::routes(), docs::routes()] {
+        for routes in [native::routes(), iam::routes(), rodmena::routes(), health::routes(), docs::routes()] {
             let table = Routes::new(routes.clone()).unwrap();
             for route in routes {
                 let path = route.pattern.replace(['{', '}'], "");

@@ -14,6 +14,7 @@ pub mod caller;
 pub mod counts;
 pub mod failure;
 pub mod first;
+pub mod holders;
 pub mod idempotency;
 pub mod keyring;
 mod keys;
@@ -40,7 +41,7 @@ use crate::auth::mint::{Mint, MintKey};
 use crate::auth::signer::SigningKey;
 use crate::auth::verifier::Verifier;
 use crate::config::{Doors, Keystone, RateLimits};
-use crate::domain::{Actor, Command, Lifetime, Rejection, Reply, Timestamp, session};
+use crate::domain::{Actor, Command, Lifetime, Rejection, Reply, Timestamp, authority};
 use crate::replica::{self, Freshness};
 use crate::secret::Secret;
 use crate::tenants::Orders;
@@ -164,8 +165,8 @@ impl App {
         Ok(Done { revision: decided.revision, at: decided.at, reply: decided.reply, view })
     }
 
-    /// A retry gets the first answer without being decided again, so the session is looked at here: the answer
-    /// may hold a secret, and the caller's token may have been revoked since. Not if it was by this very
+    /// A retry gets the first answer without being decided again, so the caller is looked at here: the answer may
+    /// hold a secret, and its token may have been revoked or its key replaced since. Not if it was by this very
     /// command: a node that asks twice, because the leader changed, must hear that it is done.
     async fn must_still_be(
         &self,
@@ -173,13 +174,16 @@ impl App {
         first: &Decided,
         request: &Request,
     ) -> Result<(), Failure> {
-        let Actor::SignedIn { session, .. } = &command.by else { return Ok(()) };
+        match command.by {
+            Actor::SignedIn { .. } | Actor::KeyHolder(_) => {}
+            Actor::Anonymous | Actor::System => return Ok(()),
+        }
         let view = self.view(Freshness::Linearizable, request.deadline).await?;
-        let Err(ended) = session::live(&view, command.account, *session, self.now(&view)) else {
+        let Err(ended) = authority::caller(&view, command.account, &command.by, self.now(&view)) else {
             return Ok(());
         };
         let then = view.as_of(first.revision)?;
-        match session::live(&then, command.account, *session, first.at) {
+        match authority::caller(&then, command.account, &command.by, first.at) {
             Err(Rejection::Unauthenticated) => Ok(()),
             Ok(_) | Err(_) => Err(ended.into()),
         }

@@ -108,10 +108,15 @@ impl Edge {
         mut context: Context,
     ) -> Result<Response, Problem> {
         self.hosts.check(&parts.uri, &parts.headers, ends.local)?;
+        let preflight = self.cors.preflight(&parts.method, &parts.headers);
+        // A browser asks first without what the request itself will show.
+        if let (None, Some(surface)) = (&preflight, surface) {
+            surface.admit(&parts.headers, parts.uri.path())?;
+        }
         if !is_canonical(parts.uri.path()) {
             return Err(no_route());
         }
-        if let Some(granted) = self.cors.preflight(&parts.method, &parts.headers) {
+        if let Some(granted) = preflight {
             return Ok(granted);
         }
         let surface = surface.ok_or_else(no_route)?;

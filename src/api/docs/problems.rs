@@ -23,13 +23,20 @@ const REFUSALS: [(u16, &str, &str); 12] = [
     ),
 ];
 
-/// The two shapes of refusals: RFC 9457, and that of `/iam`.
-const SHAPES: [(&str, &str, &str); 2] =
-    [("", "application/problem+json", "Problem"), ("Iam", "application/json", "IamProblem")];
+/// The shapes of refusals: RFC 9457, that of `/iam`, and the envelope of `/api`.
+const SHAPES: [(&str, &str, &str); 3] = [
+    ("", "application/problem+json", "Problem"),
+    ("Iam", "application/json", "IamProblem"),
+    ("Authz", "application/json", "AuthzProblem"),
+];
 
 /// The refusal of an operation at this path, as a reference.
 pub(super) fn reference(path: &str, status: u16) -> Value {
-    let shape = if path.starts_with("/iam/") { "Iam" } else { "" };
+    let shape = match path {
+        _ if path.starts_with("/iam/") => "Iam",
+        _ if path.starts_with("/api/") => "Authz",
+        _ => "",
+    };
     let name = REFUSALS.iter().find(|(of, _, _)| *of == status).map_or("", |(_, name, _)| *name);
     json!({"$ref": format!("#/components/responses/{shape}{name}")})
 }
@@ -64,7 +71,7 @@ pub(super) fn responses() -> Value {
 }
 
 /// The bodies of refusals.
-pub(super) fn schemas() -> [(String, Value); 2] {
+pub(super) fn schemas() -> [(String, Value); 3] {
     let request_id = json!({"type": "string", "description": "Names the request in the log of its node."});
     let code = json!({"type": "string", "description": "Stable, for programs.", "examples": ["email_taken"]});
     let detail = json!({"type": "string", "description": "One sentence for people."});
@@ -98,5 +105,24 @@ pub(super) fn schemas() -> [(String, Value); 2] {
         "required": ["detail", "code", "request_id"],
         "properties": {"detail": detail, "code": code, "request_id": request_id},
     });
-    [("Problem".to_owned(), problem), ("IamProblem".to_owned(), iam)]
+    let details = json!({
+        "type": "object",
+        "description": "`code` and `request_id`, as in other refusals, and what else there is to say.",
+        "required": ["code", "request_id"],
+        "properties": {"code": code, "request_id": request_id},
+    });
+    let authz = json!({
+        "type": "object",
+        "description": "A refusal, as clients of `/api` expect it.",
+        "required": ["success", "code", "message", "details", "timestamp"],
+        "properties": {
+            "success": {"type": "boolean", "enum": [false]},
+            "code": {"type": "integer", "minimum": 400, "maximum": 599},
+            "message": detail,
+            "details": details,
+            "timestamp": {"type": "string", "description": "In UTC, without a letter that says so."},
+        },
+    });
+    [("Problem", problem), ("IamProblem", iam), ("AuthzProblem", authz)]
+        .map(|(name, schema)| (name.to_owned(), schema))
 }

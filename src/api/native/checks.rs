@@ -139,8 +139,30 @@ impl Answered {
 /// A principal that does not exist, or may not act, may do nothing: that is an answer, not an error.
 fn answer(signed: &Signed, question: &Question) -> Result<Answered, Problem> {
     let permission = Permission::parse(&question.permission)?;
+    let about = about(signed, question.user.as_deref(), question.service_account.as_deref())?;
+    let allowed = match &about {
+        Some(principal) => {
+            match authority::holds(&signed.rows, signed.caller.account(), principal, permission.as_str()) {
+                Ok(holds) => holds,
+                Err(Rejection::NotFound(_)) => false,
+                Err(other) => return Err(other.into()),
+            }
+        }
+        None => false,
+    };
+    // A name that nobody has may be anything, a password in the wrong field too.
+    let who = about.map_or_else(|| "nobody".to_owned(), |principal| principal.to_string());
+    Ok(Answered { allowed, target: format!("{permission} for {who}") })
+}
+
+/// Whom a question is about: the caller where it names nobody, and nobody where it names one that is not there.
+pub(super) fn about(
+    signed: &Signed,
+    user: Option<&str>,
+    service_account: Option<&str>,
+) -> Result<Option<Principal>, Problem> {
     let caller = &signed.caller;
-    let about = match (&question.user, &question.service_account) {
+    let about = match (user, service_account) {
         (None, None) => Some(caller.principal()),
         (Some(user), None) => found(find_user(&signed.rows, caller, user).map(Principal::User))?,
         (None, Some(service)) => found(find_service(&signed.rows, caller, service).map(Principal::Service))?,
@@ -153,19 +175,7 @@ fn answer(signed: &Signed, question: &Question) -> Result<Answered, Problem> {
     if about != Some(caller.principal()) {
         caller.authorize::<Check>(&signed.now, &signed.rows)?;
     }
-    let allowed = match &about {
-        Some(principal) => {
-            match authority::holds(&signed.rows, caller.account(), principal, permission.as_str()) {
-                Ok(holds) => holds,
-                Err(Rejection::NotFound(_)) => false,
-                Err(other) => return Err(other.into()),
-            }
-        }
-        None => false,
-    };
-    // A name that nobody has may be anything, a password in the wrong field too.
-    let who = about.map_or_else(|| "nobody".to_owned(), |principal| principal.to_string());
-    Ok(Answered { allowed, target: format!("{permission} for {who}") })
+    Ok(about)
 }
 
 fn found(principal: Result<Principal, Problem>) -> Result<Option<Principal>, Problem> {

@@ -19,6 +19,7 @@ mod sign_in;
 mod tokens;
 mod transactions;
 mod users;
+mod workflows;
 
 use conclave_cluster::state::View;
 
@@ -54,6 +55,7 @@ pub fn routes() -> Vec<Route> {
         tokens::routes(),
         transactions::routes(),
         users::routes(),
+        workflows::routes(),
     ]
     .concat()
 }
@@ -72,6 +74,7 @@ pub(super) fn operations() -> Vec<Group> {
         group("Roles", "Named sets of permissions.", roles::operations()),
         group("Memberships", "Who has which role.", memberships::operations()),
         group("Checks", "Who may do what.", checks::operations()),
+        group("Workflows", "Who may do all of it.", workflows::operations()),
         group("Sessions", "Look at them, end them.", sessions::operations()),
         group("Tokens", "Refresh, validate, introspect, revoke.", tokens::operations()),
         group("Transactions", "Several changes at once.", transactions::operations()),

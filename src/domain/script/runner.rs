@@ -276,6 +276,24 @@ impl Runner {
                 None => "none".to_owned(),
                 Some((_, key)) => key.fault(at).map_or("good".to_owned(), |fault| format!("{fault:?}")),
             },
+            "stopped" => {
+                let principal = Principal::Subject(subject::id_of(&name()));
+                let steps = words.steps(2);
+                let stop = steps.stop(rows, account, &principal, at).unwrap();
+                stop.map_or("nowhere".to_owned(), ToString::to_string)
+            }
+            "runners" => {
+                let found = words.steps(1).runners(rows, account, at).unwrap().principals;
+                listed(found.iter().map(|found| found.standing(rows, account).unwrap().name))
+            }
+            "holdings" => {
+                let held = holder::holdings(rows, account).unwrap();
+                let (roles, members, permissions) = (held.roles, held.members, held.permissions);
+                let (keys, settings) = (held.subject_keys, yes_no(held.has_settings));
+                format!(
+                    "roles {roles}, members {members}, permissions {permissions}, keys {keys}, settings {settings}"
+                )
+            }
             other => panic!("no verb {other}"),
         }
     }
