@@ -25,7 +25,7 @@ use super::host::AllowedHosts;
 use super::json::MAX_BODY_BYTES;
 use super::metrics::{Endpoint, HttpMetrics};
 use super::path::is_canonical;
-use super::problem::{self, Problem};
+use super::problem::{self, Asked, Problem};
 use super::router::{Router, Surface, default_content_security_policy, no_route};
 
 /// What the requests of all connections share.
@@ -58,6 +58,7 @@ impl Edge {
             parts.method = Method::GET;
         }
         let surface = self.router.find(parts.uri.path());
+        let uri = parts.uri.clone();
         let version = parts.version;
         let headers = parts.headers.clone();
         let context =
@@ -75,7 +76,7 @@ impl Edge {
         let endpoint = endpoint(surface, &response);
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             let render = surface.map_or(problem::native as problem::Render, Surface::renderer);
-            response = render(&problem, &id);
+            response = render(&problem, &Asked { request_id: &id, path: uri.path() });
         }
         self.finish(ends, surface, &headers, version, &id, &mut response);
         if asked == Method::HEAD {
