@@ -204,6 +204,7 @@ fn later_actions() -> Vec<Action> {
         Action::SetClient { service: service(), client: client() },
         Action::Observe(vec![observation()]),
         Action::ProvePassword { user: self::user(), revision: 300 },
+        Action::SetRoles { principal: Principal::User(self::user()), roles: vec![role()] },
     ]
 }
 
