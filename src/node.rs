@@ -220,6 +220,7 @@ fn app_settings(config: &Config, cluster: &Cluster) -> app::Settings {
         refresh_token: Lifetime(millis(config.refresh_token_lifetime)),
         api_key: Lifetime(millis(config.api_key_lifetime)),
         jwt_secret: config.jwt_secret.clone(),
+        keystone: app::terms::Keystone::default(),
     }
 }
 

@@ -10,6 +10,7 @@
 pub mod accounts;
 pub mod bootstrap;
 pub mod caller;
+pub mod clients;
 pub mod counts;
 pub mod failure;
 pub mod first;
@@ -17,6 +18,7 @@ pub mod idempotency;
 mod keys;
 pub mod permit;
 pub mod refresh;
+pub mod registration;
 pub mod sign_in;
 pub mod terms;
 pub mod tokens;
@@ -57,6 +59,7 @@ pub struct Settings {
     /// When set, tokens are signed with HS256 under this secret (at least 32 bytes) instead of the
     /// account's own key.
     pub jwt_secret: Option<Secret<String>>,
+    pub keystone: terms::Keystone,
 }
 
 /// Everything a step needs. Built once by the node, shared by all requests.

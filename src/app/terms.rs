@@ -27,6 +27,34 @@ pub struct Terms {
     pub client: Option<Label>,
 }
 
+/// What is special to the clients of `/api/v1`.
+#[derive(Clone, Copy, Debug)]
+pub struct Keystone {
+    /// How long an access token of a user is good.
+    pub access_token: Lifetime,
+    /// How long a user stays signed in.
+    pub refresh_token: Lifetime,
+    /// How long a client's token is good, unless the client says otherwise.
+    pub service_token: Lifetime,
+    /// Characters that a password has at least.
+    pub password_min_chars: u8,
+    /// Whether people may register on this node, where the account lets them.
+    pub registration: bool,
+}
+
+impl Default for Keystone {
+    /// As the documents of seeds 002 and 004 have it (contract part 4.1).
+    fn default() -> Self {
+        Self {
+            access_token: Lifetime::from_secs(900),
+            refresh_token: Lifetime::from_secs(30 * 86_400),
+            service_token: Lifetime::from_secs(900),
+            password_min_chars: 8,
+            registration: true,
+        }
+    }
+}
+
 /// The issuer of Keystone tokens, which its clients compare (contract part 4.1).
 pub const KEYSTONE: &str = "keystone-auth";
 
@@ -46,6 +74,30 @@ impl App {
     #[must_use]
     pub fn native_key_terms(&self) -> Terms {
         Terms::bare(Family::Native, self.settings().access_token)
+    }
+
+    /// The terms of Keystone for people, who sign in through `client` if it says its name.
+    #[must_use]
+    pub fn keystone_terms(&self, scope: Option<Vec<Permission>>, client: Option<Label>) -> Terms {
+        let settings = self.settings().keystone;
+        Terms {
+            refresh: Some(RefreshStyle::Rotating),
+            session: settings.refresh_token,
+            scope,
+            client,
+            ..Terms::bare(Family::Keystone, settings.access_token)
+        }
+    }
+
+    /// The same for clients that act for themselves.
+    #[must_use]
+    pub fn keystone_client_terms(
+        &self,
+        scope: Option<Vec<Permission>>,
+        audience: Option<Vec<Label>>,
+    ) -> Terms {
+        let access = self.settings().keystone.service_token;
+        Terms { scope, audience, ..Terms::bare(Family::Keystone, access) }
     }
 }
 
