@@ -26,7 +26,7 @@ use warp::reply::Response;
 pub(super) use operation::{Group, Operation};
 
 use super::call::Call;
-use super::{Answer, Api, Route, health, iam, native, route};
+use super::{Answer, Api, Route, health, iam, keystone, native, route};
 use crate::http::problem::Problem;
 
 /// What the browser loads.
@@ -63,7 +63,8 @@ pub fn document() -> &'static [u8] {
 
 /// All operations, in the order in which a newcomer wants to see them.
 fn operations() -> Vec<Group> {
-    [native::operations(), vec![iam::operations(), health::operations()]].concat()
+    [native::operations(), vec![iam::operations()], keystone::operations(), vec![health::operations()]]
+        .concat()
 }
 
 async fn openapi(_: &Api, _: &Call) -> Answer {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// Status, name of the component, and when it is given.
-const REFUSALS: [(u16, &str, &str); 11] = [
+const REFUSALS: [(u16, &str, &str); 12] = [
     (400, "BadRequest", "The request is wrong and stays wrong when repeated."),
     (401, "Unauthenticated", "The token or the credentials are missing, wrong, expired or revoked."),
     (403, "Forbidden", "The caller is known and may not do this."),
@@ -14,6 +14,7 @@ const REFUSALS: [(u16, &str, &str); 11] = [
     (413, "TooLarge", "The body is longer than 64 KiB."),
     (415, "UnsupportedMediaType", "The body is not JSON by its own account."),
     (422, "Unprocessable", "The idempotency key names another request, or a limit is reached."),
+    (423, "Locked", "The credentials are right, and too many wrong ones came before."),
     (
         503,
         "Unavailable",
@@ -22,13 +23,20 @@ const REFUSALS: [(u16, &str, &str); 11] = [
     ),
 ];
 
-/// The two shapes of refusals: RFC 9457, and that of `/iam`.
-const SHAPES: [(&str, &str, &str); 2] =
-    [("", "application/problem+json", "Problem"), ("Iam", "application/json", "IamProblem")];
+/// The shapes of refusals: RFC 9457, and those of `/iam` and `/api/v1`.
+const SHAPES: [(&str, &str, &str); 3] = [
+    ("", "application/problem+json", "Problem"),
+    ("Iam", "application/json", "IamProblem"),
+    ("Keystone", "application/json", "KeystoneProblem"),
+];
 
 /// The refusal of an operation at this path, as a reference.
 pub(super) fn reference(path: &str, status: u16) -> Value {
-    let shape = if path.starts_with("/iam/") { "Iam" } else { "" };
+    let shape = match path {
+        _ if path.starts_with("/iam/") => "Iam",
+        _ if path.starts_with("/api/v1/") => "Keystone",
+        _ => "",
+    };
     let name = REFUSALS.iter().find(|(of, _, _)| *of == status).map_or("", |(_, name, _)| *name);
     json!({"$ref": format!("#/components/responses/{shape}{name}")})
 }
@@ -53,7 +61,7 @@ pub(super) fn responses() -> Value {
 }
 
 /// The bodies of refusals.
-pub(super) fn schemas() -> [(String, Value); 2] {
+pub(super) fn schemas() -> [(String, Value); 3] {
     let request_id = json!({"type": "string", "description": "Names the request in the log of its node."});
     let code = json!({"type": "string", "description": "Stable, for programs.", "examples": ["email_taken"]});
     let detail = json!({"type": "string", "description": "One sentence for people."});
@@ -80,5 +88,20 @@ pub(super) fn schemas() -> [(String, Value); 2] {
         "required": ["detail", "code", "request_id"],
         "properties": {"detail": detail, "code": code, "request_id": request_id},
     });
-    [("Problem".to_owned(), problem), ("IamProblem".to_owned(), iam)]
+    let texts = json!({"type": "array", "items": {"type": "string"}});
+    let keystone = json!({
+        "type": "object",
+        "description": "A refusal, as OAuth has it (RFC 6749 section 5.2).",
+        "required": ["error", "error_description", "timestamp", "path"],
+        "properties": {
+            "error": {"type": "string", "description": "Stable, for programs.", "examples": ["invalid_grant"]},
+            "error_description": {"type": "string", "description": "One sentence for people."},
+            "timestamp": {"type": "string", "format": "date-time"},
+            "path": {"type": "string", "description": "The path that was asked."},
+            "details": {"description": "Each fault of the request.", "allOf": [texts]},
+        },
+    });
+    let names = ["Problem", "IamProblem", "KeystoneProblem"].map(str::to_owned);
+    let [first, second, third] = names;
+    [(first, problem), (second, iam), (third, keystone)]
 }
