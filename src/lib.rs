@@ -4,6 +4,8 @@ pub mod api;
 pub mod app;
 pub mod auth;
 pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod dev;

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 use crate::api::Api;
 use crate::app::bootstrap::NotOpened;
-use crate::app::{self, App};
+use crate::app::{self, App, KeyRing};
 use crate::auth::hasher::{Hasher, HasherConfig};
-use crate::auth::kek::{Kek, KekError};
+use crate::auth::key_file::{KekError, KeySource};
 use crate::auth::keys::KeyError;
 use crate::auth::phc::{BadHashParams, HashParams};
 use crate::config::Config;
@@ -70,17 +70,19 @@ impl Node {
     /// See [`NodeError`]; nothing is left running then.
     pub async fn start(config: &Config, metrics: Arc<Metrics>) -> Result<Self, NodeError> {
         // What can be wrong in a configuration is found before anything is touched.
-        let sealer = Kek::read_or_create_file(&config.key_file)?;
+        let keyring = KeyRing::open(KeySource::of(config), &config.data, config.join.is_empty())?;
+        let keyring = Arc::new(keyring);
         let http = Settings::from_config(config)?;
         let hasher = Hasher::start(hasher_config(config)?).map_err(NodeError::Hasher)?;
 
         let clock = Arc::new(SystemClock);
-        let cluster = Cluster::start(cluster_config(config), Arc::new(Rules), clock.clone()).await?;
+        let cluster =
+            Cluster::start(cluster_config(config, keyring.clone()), Arc::new(Rules), clock.clone()).await?;
         let tenants =
             start_tenants(config, &cluster).await.map_err(|error| NodeError::Actors(error.to_string()))?;
         let orders = Orders::new(cluster.clone(), tenants.clone());
         let settings = app_settings(config, &cluster);
-        let app = Arc::new(App::new(cluster.clone(), orders, hasher, sealer, settings, clock)?);
+        let app = Arc::new(App::new(cluster.clone(), orders, hasher, keyring, settings, clock)?);
 
         let sources = Arc::new(Sources { cluster, tenants, app: Arc::clone(&app) });
         let http_metrics = metrics.register(|registry| {
@@ -200,8 +202,9 @@ fn hasher_config(config: &Config) -> Result<HasherConfig, BadHashParams> {
     })
 }
 
-fn cluster_config(config: &Config) -> conclave_cluster::Config {
-    let mut cluster = conclave_cluster::Config::new(&config.data, config.peer_listen, config.base_url());
+fn cluster_config(config: &Config, keys: Arc<KeyRing>) -> conclave_cluster::Config {
+    let mut cluster =
+        conclave_cluster::Config::new(&config.data, config.peer_listen, config.base_url(), keys);
     cluster.peer_addr = Some(config.peer_advertise.clone());
     cluster.join.clone_from(&config.join);
     cluster.timing = conclave_cluster::Timing {

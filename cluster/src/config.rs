@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use crate::seal::KeyWrapper;
 use crate::state::Limits;
 
 /// The settings of one node. Those marked *same* must be equal on all nodes of a cluster.
@@ -26,6 +28,8 @@ pub struct Config {
     pub log_kept: u64,
     /// How much history and how many requests are remembered; *same*.
     pub limits: Limits,
+    /// Wraps the keys under which everything on the disk is sealed. There is no running without.
+    pub keys: Arc<dyn KeyWrapper>,
 }
 
 /// Milliseconds of heartbeats and elections.
@@ -46,7 +50,12 @@ pub struct Timing {
 impl Config {
     /// The settings of a node in `data` that listens on `listen`, with all others at their defaults.
     #[must_use]
-    pub fn new(data: impl Into<PathBuf>, listen: SocketAddr, api_url: impl Into<String>) -> Self {
+    pub fn new(
+        data: impl Into<PathBuf>,
+        listen: SocketAddr,
+        api_url: impl Into<String>,
+        keys: Arc<dyn KeyWrapper>,
+    ) -> Self {
         Self {
             data: data.into(),
             listen,
@@ -57,6 +66,7 @@ impl Config {
             snapshot_every: 10_000,
             log_kept: 1_000,
             limits: Limits::default(),
+            keys,
         }
     }
 }

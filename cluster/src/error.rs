@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::folder::FolderError;
 use crate::identity::NodeId;
 use crate::log::disk::LogError;
+use crate::seal::DataKeyError;
 
 /// Not now. Worth trying again, here or at another node.
 ///
@@ -68,6 +69,9 @@ pub enum StartError {
     /// The data folder.
     #[error(transparent)]
     Folder(#[from] FolderError),
+    /// The keys of what is sealed. Nothing was changed.
+    #[error(transparent)]
+    Key(#[from] DataKeyError),
     /// The log.
     #[error(transparent)]
     Log(#[from] LogError),

@@ -6,8 +6,9 @@
 //! | `lock` | held by the running process |
 //! | `ca.pem`, `node.pem`, `node.key` | certificates, see [`crate::pki`] |
 //! | `ca.key` | the authority's key, on the node that founded the cluster (unless moved to a safer place) |
-//! | `log/` | the Raft log |
-//! | `state/` | durable state and snapshots |
+//! | `log/` | the Raft log, its entries sealed under `log.dek` |
+//! | `log.dek` | the log's data key, wrapped; see [`crate::seal`] |
+//! | `state/` | durable state and snapshots, sealed, each folder with its own wrapped key `dek` |
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};

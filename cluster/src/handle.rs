@@ -16,6 +16,7 @@ use crate::machine::{Applied, Proposal};
 use crate::membership::{self, ChangeError};
 use crate::node::Node;
 use crate::raft::Member;
+use crate::seal::{DataKeyError, DataKeyStatus};
 use crate::state::View;
 use crate::status::{self, Status};
 
@@ -198,6 +199,23 @@ impl Cluster {
     /// When there is no other voter, or nobody else leads by the deadline.
     pub async fn transfer_leader(&self, to: Option<NodeId>, deadline: Instant) -> Result<(), Unavailable> {
         membership::transfer(self.core(), to, deadline).await
+    }
+
+    /// The data keys on this node's disk, and under which key each is wrapped. Reads small files.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn data_keys(&self) -> Result<Vec<DataKeyStatus>, DataKeyError> {
+        self.node.vault().map_or(Ok(Vec::new()), |vault| vault.status())
+    }
+
+    /// Wraps this node's data keys again where they are not under the key that [`crate::Config::keys`] wraps
+    /// with now; says how many were not. The node serves meanwhile.
+    ///
+    /// # Errors
+    /// When one cannot be unwrapped or written; those before it are done, and trying again goes on.
+    pub fn rewrap_data_keys(&self) -> Result<usize, DataKeyError> {
+        self.node.vault().map_or(Ok(0), |vault| vault.rewrap())
     }
 
     /// Stops the node: a leader hands over first; then everything is synced. Takes at most 12 seconds. Nothing

@@ -10,8 +10,8 @@
 //!
 //! [`Cluster`] is the handle. Below it: `core` (proposals, asking peers), `barrier` (linearizable reads), [`call`]
 //! (calls between nodes), [`membership`], [`status`]. `node` puts them together on a transport (`network`), a log
-//! device (`log`), a [`state::Store`] and a [`Clock`]; `start` does so for a real [`folder`]. `raft` alone spells
-//! openraft's types. `testing` runs whole nodes on simulated parts.
+//! device (`log`), a [`state::Store`] and a [`Clock`]; `start` does so for a real [`folder`]. What they put on a disk
+//! goes through [`seal`]. `raft` alone spells openraft's types. `testing` runs whole nodes on simulated parts.
 //!
 //! # A counter
 //!
@@ -20,7 +20,8 @@
 //! # use std::time::Duration;
 //! # use bytes::Bytes;
 //! # use conclave_cluster::state::Transaction;
-//! # use conclave_cluster::{Cluster, Config, LogTime, Machine, Proposal, RequestId, SystemClock, Verdict};
+//! # use conclave_cluster::{Cluster, Config, KeyWrapper, LogTime, Machine};
+//! # use conclave_cluster::{Proposal, RequestId, SystemClock, Verdict};
 //! struct Counter;
 //!
 //! impl Machine for Counter {
@@ -35,8 +36,8 @@
 //!     }
 //! }
 //!
-//! # async fn count() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = Config::new("data", "127.0.0.1:7000".parse()?, "http://127.0.0.1:8080");
+//! # async fn count(keys: Arc<dyn KeyWrapper>) -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config::new("data", "127.0.0.1:7000".parse()?, "http://127.0.0.1:8080", keys);
 //! let cluster = Cluster::start(config, Arc::new(Counter), Arc::new(SystemClock)).await?;
 //! let soon = tokio::time::Instant::now() + Duration::from_secs(5);
 //! let add = Proposal { request: RequestId([1; 16]), fingerprint: 2, command: Bytes::from_static(&[2]) };
@@ -45,6 +46,10 @@
 //! # Ok(())
 //! # }
 //! ```
+
+// The tests of the crate and those outside it share files, which name it as an outsider does.
+#[cfg(test)]
+extern crate self as conclave_cluster;
 
 mod barrier;
 pub mod call;
@@ -63,6 +68,7 @@ mod network;
 mod node;
 pub mod pki;
 mod raft;
+pub mod seal;
 mod start;
 pub mod state;
 pub mod status;
@@ -81,5 +87,6 @@ pub use log::disk::LogError;
 pub use machine::{Applied, Machine, Proposal, RequestId, Verdict};
 pub use membership::ChangeError;
 pub use raft::Member;
+pub use seal::KeyWrapper;
 pub use state::View;
 pub use status::{MemberStatus, Role, Status};

@@ -1,7 +1,7 @@
 //! A running node, put together from its parts. The parts may be real or simulated.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,6 +26,7 @@ use crate::raft::machine_store::MachineStore;
 use crate::raft::network::{AddressBook, Network};
 use crate::raft::service::RaftService;
 use crate::raft::{Member, Raft, convert, settings};
+use crate::seal::Vault;
 use crate::state::{Durability, LogPosition, Store};
 use crate::wire::{Request, Response};
 
@@ -47,6 +48,8 @@ pub(crate) struct Node {
     is_recovered: Arc<AtomicBool>,
     /// A real node's data folder, locked.
     folder: Mutex<Option<DataFolder>>,
+    /// The keys of what lies in it.
+    vault: OnceLock<Arc<Vault>>,
 }
 
 impl Node {
@@ -91,6 +94,7 @@ impl Node {
             log,
             is_recovered: Arc::default(),
             folder: Mutex::default(),
+            vault: OnceLock::new(),
             core: Arc::clone(&core),
         });
         tokio::spawn(watch_raft(Arc::clone(&core), addresses));
@@ -108,8 +112,15 @@ impl Node {
     }
 
     /// Keeps the folder's lock until the node stops.
-    pub(crate) fn keep(&self, folder: DataFolder) {
+    pub(crate) fn keep(&self, folder: DataFolder, vault: Arc<Vault>) {
         *self.folder.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder);
+        // A node is given its folder once.
+        drop(self.vault.set(vault));
+    }
+
+    /// The keys of a real node's data folder.
+    pub(crate) fn vault(&self) -> Option<Arc<Vault>> {
+        self.vault.get().cloned()
     }
 
     /// Remembers on the disk that the node has become a member.

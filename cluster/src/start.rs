@@ -25,6 +25,7 @@ use crate::network::server::TlsTransport;
 use crate::network::tls::Tls;
 use crate::node::{Node, NodeService, Parts};
 use crate::raft::Member;
+use crate::seal::Vault;
 use crate::state::{Disk, Folder, LogPosition, Recovery, Store};
 
 impl Cluster {
@@ -45,7 +46,7 @@ impl Cluster {
             let (config, clock) = (config.clone(), Arc::clone(&clock));
             tokio::task::spawn_blocking(move || Opened::open(&config, machine, &*clock)).await
         };
-        let Opened { folder, log, store, recovery } =
+        let Opened { folder, vault, log, store, recovery } =
             opened.map_err(|error| StartError::State(error.to_string()))??;
         let identity = folder.identity();
         let log: Arc<dyn LogDevice> = Arc::new(log);
@@ -65,7 +66,7 @@ impl Cluster {
         let parts = Parts { transport: transport.clone(), log, store, clock };
         let node = Node::start(identity, member, &config, parts).await?;
         transport.listen(listener, tls, Arc::new(NodeService(Arc::downgrade(&node))));
-        node.keep(folder);
+        node.keep(folder, vault);
         let mut starting = Starting(Some(Self { node, peer_address }));
         if let Err(error) = starting.settle(&config, is_new).await {
             if let Some(cluster) = starting.0.take() {
@@ -131,6 +132,7 @@ impl Drop for Starting {
 
 struct Opened {
     folder: DataFolder,
+    vault: Arc<Vault>,
     log: DiskLog,
     store: Store,
     recovery: Recovery,
@@ -142,11 +144,15 @@ impl Opened {
             DataFolder::found(&config.data, clock.now())?;
         }
         let folder = DataFolder::open(&config.data)?;
-        let log = DiskLog::open(&folder.log())?;
-        let disk = Disk::Folder(Folder::new(folder.state()));
+        let vault = Arc::new(Vault::new(&config.data, folder.identity(), Arc::clone(&config.keys)));
+        // Before anything is repaired, moved aside or tidied up: with the wrong key all of it looks damaged.
+        vault.check()?;
+        vault.rewrap()?;
+        let log = DiskLog::open(&folder.log(), &vault)?;
+        let disk = Disk::Folder(Folder::new(folder.state(), Arc::clone(&vault)));
         let (store, recovery) = Store::open(&disk, machine, config.limits)
             .map_err(|fault| StartError::State(fault.to_string()))?;
-        Ok(Self { folder, log, store, recovery })
+        Ok(Self { folder, vault, log, store, recovery })
     }
 }
 

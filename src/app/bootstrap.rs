@@ -21,7 +21,7 @@ pub enum NotOpened {
     WrongKey(SealError),
 }
 
-const MINT_KEY: Place<'_> = Place { account: "", record: "cluster", purpose: "mint key" };
+pub(super) const MINT_KEY: Place<'_> = Place { account: "", record: "cluster", purpose: "mint key" };
 
 impl App {
     /// Opens the cluster's secrets and its default account, making them if nobody has. Until then nothing
@@ -35,9 +35,14 @@ impl App {
         }
         let request = Request::once(Instant::now() + patience, Origin::default());
         let sealed = self.stored_mint_key(&request).await.map_err(NotOpened::NotYet)?;
-        let opened = self.sealer.open(&MINT_KEY, sealed.as_bytes()).map_err(NotOpened::WrongKey)?;
+        let opened = self.keyring.sealer().open(&MINT_KEY, sealed.as_bytes()).map_err(NotOpened::WrongKey)?;
         let key: [u8; 32] =
             opened.expose().as_slice().try_into().map_err(|_| NotOpened::WrongKey(SealError::Damaged))?;
+        // A node that lacks a key would fail one account and serve the others: better not to serve at all.
+        let view = self.view(Freshness::Linearizable, request.deadline).await.map_err(NotOpened::NotYet)?;
+        if let Some(id) = self.missing_key(view).await.map_err(NotOpened::NotYet)? {
+            return Err(NotOpened::WrongKey(SealError::UnknownKey(id)));
+        }
         // A second call has opened the same, here and below.
         let _ = self.mint_key.set(MintKey::new(Secret::new(key)));
         self.open_default_account(&request.step(1)).await.map_err(NotOpened::NotYet)?;
@@ -51,8 +56,8 @@ impl App {
             return Ok(stored.value.mint_key);
         }
         let key = MintKey::random()?;
-        let sealed =
-            self.sealer.seal(&MINT_KEY, key.expose()).map_err(|_| Failure::Internal("no randomness"))?;
+        let sealed = self.keyring.sealer().seal(&MINT_KEY, key.expose());
+        let sealed = sealed.map_err(|_| Failure::Internal("no randomness"))?;
         let action = Action::InstallSecrets(ClusterSecrets { mint_key: Sealed::new(sealed) });
         let command = Command {
             account: AccountId::CLUSTER,

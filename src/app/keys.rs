@@ -63,9 +63,9 @@ impl App {
             verifying.push(VerifyingKey::ed25519(&row.id, &row.public).map_err(bad)?);
             if row.state == key::KeyState::Signing {
                 let private =
-                    self.sealer.open(&place(&account, &row.id), row.private.as_bytes()).map_err(|_| {
-                        Failure::Internal("a signing key does not open with this node's key file")
-                    })?;
+                    self.keyring.sealer().open(&place(&account, &row.id), row.private.as_bytes()).map_err(
+                        |_| Failure::Internal("a signing key does not open with this node's key file"),
+                    )?;
                 signing = Some(SigningKey::new(&row.id, KeyAlgorithm::EdDsa, private).map_err(bad)?);
             }
         }
@@ -77,7 +77,8 @@ impl App {
     pub(super) fn new_key(&self, account: AccountId, id: String) -> Result<key::NewSigningKey, Failure> {
         let private = SigningKey::generate_ed25519()?;
         let sealed = self
-            .sealer
+            .keyring
+            .sealer()
             .seal(&place(&account, &id), private.expose())
             .map_err(|_| Failure::Internal("no randomness"))?;
         let pair = SigningKey::new(&id, KeyAlgorithm::EdDsa, private)
@@ -100,6 +101,6 @@ impl AccountKeys {
     }
 }
 
-fn place<'p>(account: &'p AccountId, key: &'p str) -> Place<'p> {
+pub(super) fn place<'p>(account: &'p AccountId, key: &'p str) -> Place<'p> {
     Place { account: account.as_str(), record: key, purpose: "signing key" }
 }

@@ -15,10 +15,12 @@ pub mod counts;
 pub mod failure;
 pub mod first;
 pub mod idempotency;
+pub mod keyring;
 mod keys;
 pub mod permit;
 pub mod refresh;
 pub mod registration;
+pub mod rotation;
 pub mod sign_in;
 pub mod terms;
 pub mod tokens;
@@ -34,7 +36,6 @@ use tokio::time::Instant;
 use crate::auth::hasher::Hasher;
 use crate::auth::keys::{KeyAlgorithm, VerifyingKey};
 use crate::auth::mint::{Mint, MintKey};
-use crate::auth::seal::Sealer;
 use crate::auth::signer::SigningKey;
 use crate::auth::verifier::Verifier;
 use crate::domain::{Actor, Command, Lifetime, Rejection, Reply, Timestamp, session};
@@ -46,6 +47,7 @@ use crate::tenants::orders::Decided;
 pub use caller::Caller;
 pub use failure::Failure;
 pub use idempotency::Request;
+pub use keyring::KeyRing;
 pub use permit::Permit;
 
 /// The settings that the steps below need.
@@ -68,7 +70,7 @@ pub struct App {
     pub hasher: Hasher,
     orders: Orders,
     verifier: Verifier,
-    sealer: Sealer,
+    keyring: Arc<KeyRing>,
     settings: Settings,
     clock: Arc<dyn Clock>,
     keys: keys::KeyCache,
@@ -104,7 +106,7 @@ impl App {
         cluster: Cluster,
         orders: Orders,
         hasher: Hasher,
-        sealer: Sealer,
+        keyring: Arc<KeyRing>,
         settings: Settings,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, crate::auth::keys::KeyError> {
@@ -117,7 +119,7 @@ impl App {
             hasher,
             orders,
             verifier: Verifier::new(REMEMBERED_TOKENS),
-            sealer,
+            keyring,
             settings,
             clock,
             keys: keys::KeyCache::default(),
@@ -191,7 +193,7 @@ impl App {
     /// Whether a token is that of an operator of this machine.
     #[must_use]
     pub fn is_operator(&self, token: &str) -> bool {
-        self.sealer.is_operator(token)
+        self.keyring.sealer().is_operator(token)
     }
 
     /// Draws ids for the things that a request makes.

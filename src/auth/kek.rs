@@ -1,101 +1,49 @@
-//! The key-encryption key and its file.
+//! The key-encryption key: what is derived from it, and the name that tells it from others.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::fmt;
 
 use aws_lc_rs::hmac;
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use zeroize::Zeroizing;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::seal::Sealer;
 use crate::secret::Secret;
 
 /// A key that seals other secrets: 32 random bytes.
 #[derive(Clone, Debug)]
-pub struct Kek(Secret<[u8; 32]>);
+pub struct Kek(pub(super) Secret<[u8; 32]>);
 
-/// What is wrong with a key file. Names the file and the remedy, never its content.
-#[derive(Debug, thiserror::Error)]
-pub enum KekError {
-    /// It cannot be read or made.
-    #[error("key file {path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Others than its owner have rights on it.
-    #[error("key file {path} has mode {mode:03o}: others may use it; run `chmod 600 {path}`")]
-    Exposed {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// It does not hold keys.
-    #[error("key file {path}, line {line}: expected 32 bytes in base64 (44 characters)")]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-    },
-    /// It holds no key, or too many.
-    #[error("key file {path} holds {count} keys; expected 1 to {max}", max = Kek::MAX_KEYS)]
-    Count {
-        /// The file.
-        path: PathBuf,
-        /// How many keys it holds.
-        count: usize,
-    },
+/// Names a key and tells nothing of it. Two keys share one with a chance of 2^-64.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyId(pub(super) [u8; Self::BYTES]);
+
+impl KeyId {
+    pub(super) const BYTES: usize = 8;
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl Kek {
-    /// The most keys in a file: one that seals, the others on their way in or out.
-    pub const MAX_KEYS: usize = 8;
-
     /// Takes 32 random bytes.
     #[must_use]
     pub fn from_bytes(bytes: Secret<[u8; 32]>) -> Self {
         Self(bytes)
     }
 
-    /// Opens a key file: one key a line, the first one seals.
-    ///
-    /// # Errors
-    /// When there is none, when others than its owner have rights on it, or when it holds anything but keys.
-    pub fn read_file(path: &Path) -> Result<Sealer, KekError> {
-        let failed = |source| KekError::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(failed)?;
-        // Asked of the open file, so that it is the one that is read.
-        let metadata = file.metadata().map_err(failed)?;
-        if metadata.mode() & 0o077 != 0 {
-            return Err(KekError::Exposed { path: path.to_owned(), mode: metadata.mode() & 0o777 });
-        }
-        let mut text = Zeroizing::new(String::new());
-        file.take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(failed)?;
-        parse(path, &text)
-    }
-
-    /// Opens a key file, and makes one with a fresh key when there is none. Only for the first start of a
-    /// cluster: a node that joins needs the cluster's own file.
-    ///
-    /// # Errors
-    /// As [`Kek::read_file`], or when it cannot be made.
-    pub fn read_or_create_file(path: &Path) -> Result<Sealer, KekError> {
-        if !path.try_exists().map_err(|source| KekError::Io { path: path.to_owned(), source })? {
-            create(path).map_err(|source| KekError::Io { path: path.to_owned(), source })?;
-        }
-        Self::read_file(path)
-    }
-
-    /// One byte that tells keys apart, most of the time.
-    pub(super) fn id(&self) -> u8 {
-        self.mac(b"conclave key id 1").as_ref().first().copied().unwrap_or_default()
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        let mac = self.mac(b"conclave key id 2");
+        KeyId(mac.as_ref().first_chunk().copied().unwrap_or_default())
     }
 
     pub(super) fn operator_token(&self) -> Secret<String> {
@@ -105,6 +53,11 @@ impl Kek {
     /// The key for AES; another one than those of the operator's token and the id.
     pub(super) fn sealing_key(&self) -> Secret<[u8; 32]> {
         Secret::new(self.derive(b"conclave sealing key 1"))
+    }
+
+    /// The key for wrapping data keys.
+    pub(super) fn wrapping_key(&self) -> Secret<[u8; 32]> {
+        Secret::new(self.derive(b"conclave wrapping key 1"))
     }
 
     fn derive(&self, label: &[u8]) -> [u8; 32] {
@@ -117,137 +70,5 @@ impl Kek {
 
     fn mac(&self, label: &[u8]) -> hmac::Tag {
         hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, self.0.expose()), label)
-    }
-}
-
-/// More than any key file needs.
-const MAX_FILE_BYTES: u64 = 4096;
-
-fn parse(path: &Path, text: &str) -> Result<Sealer, KekError> {
-    let mut keys = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() {
-            continue;
-        }
-        let malformed = || KekError::Malformed { path: path.to_owned(), line: index + 1 };
-        let bytes = Zeroizing::new(STANDARD.decode(line).map_err(|_| malformed())?);
-        let bytes: [u8; 32] = bytes.as_slice().try_into().map_err(|_| malformed())?;
-        keys.push(Kek::from_bytes(Secret::new(bytes)));
-    }
-    let count = keys.len();
-    let mut keys = keys.into_iter();
-    match keys.next() {
-        Some(current) if count <= Kek::MAX_KEYS => Ok(Sealer::new(current, keys.collect())),
-        _ => Err(KekError::Count { path: path.to_owned(), count }),
-    }
-}
-
-/// Writes a fresh key beside the file, syncs it, and gives it the name unless another process was first.
-fn create(path: &Path) -> io::Result<()> {
-    let mut key = Zeroizing::new([0; 32]);
-    aws_lc_rs::rand::fill(&mut *key).map_err(|_| io::Error::other("no randomness"))?;
-    let line = Zeroizing::new(STANDARD.encode(*key) + "\n");
-    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let beside = path.with_file_name(name);
-    let _ = fs::remove_file(&beside);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    file.write_all(line.as_bytes())?;
-    file.sync_all()?;
-    // Unlike a rename, a link never replaces a key that is there already.
-    let linked = match fs::hard_link(&beside, path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
-    };
-    fs::remove_file(&beside)?;
-    linked?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-    use crate::auth::seal::Place;
-
-    const HERE: Place<'_> = Place { account: "a", record: "r", purpose: "p" };
-
-    fn write(path: &Path, text: &str, mode: u32) {
-        fs::write(path, text).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    }
-
-    #[test]
-    fn the_first_start_makes_a_file_and_the_next_reads_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("kek");
-        assert!(matches!(Kek::read_file(&path), Err(KekError::Io { .. })), "never made by reading");
-        let sealed = Kek::read_or_create_file(&path).unwrap().seal(&HERE, b"secret").unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        let again = Kek::read_or_create_file(&path).unwrap();
-        assert_eq!(again.open(&HERE, &sealed).unwrap().expose(), b"secret");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
-        let other = Kek::read_or_create_file(&folder.path().join("other")).unwrap();
-        assert!(!other.is_operator(again.operator_token().expose()), "each file has its own key");
-        assert!(again.is_operator(again.operator_token().expose()));
-    }
-
-    #[test]
-    fn a_file_that_others_may_use_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("kek");
-        Kek::read_or_create_file(&path).unwrap();
-        for mode in [0o640, 0o604, 0o660, 0o622, 0o601] {
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            let error = Kek::read_or_create_file(&path).unwrap_err();
-            assert!(matches!(error, KekError::Exposed { mode: seen, .. } if seen == mode), "{error}");
-            assert!(error.to_string().contains("chmod 600"), "{error}");
-        }
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
-        assert!(Kek::read_file(&path).is_ok());
-    }
-
-    #[test]
-    fn a_damaged_file_is_refused_without_quoting_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("kek");
-        let good = STANDARD.encode([1; 32]);
-        let short = STANDARD.encode([1; 31]);
-        let long = STANDARD.encode([1; 33]);
-        for (text, line) in [
-            (short.clone(), 1),
-            (long, 1),
-            ("hunter2".to_owned(), 1),
-            (format!("{good}\n{short}\n"), 2),
-            (format!("{good} {good}"), 1),
-        ] {
-            write(&path, &text, 0o600);
-            let error = Kek::read_or_create_file(&path).unwrap_err();
-            assert!(matches!(error, KekError::Malformed { line: seen, .. } if seen == line), "{error}");
-            assert!(!text.split_whitespace().any(|word| error.to_string().contains(word)), "{error}");
-        }
-        for (text, count) in [(String::new(), 0), ("\n\n".to_owned(), 0), (format!("{good}\n").repeat(9), 9)]
-        {
-            write(&path, &text, 0o600);
-            let error = Kek::read_file(&path).unwrap_err();
-            assert!(matches!(error, KekError::Count { count: seen, .. } if seen == count), "{error}");
-        }
-        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 9, "a bad file is never replaced");
-    }
-
-    #[test]
-    fn the_first_line_seals_and_the_others_open() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("kek");
-        let (one, two) = (STANDARD.encode([1; 32]), STANDARD.encode([2; 32]));
-        write(&path, &format!("{one}\n"), 0o600);
-        let sealed = Kek::read_file(&path).unwrap().seal(&HERE, b"secret").unwrap();
-        write(&path, &format!("{two}\r\n\n{one}"), 0o600);
-        let rotated = Kek::read_file(&path).unwrap();
-        assert_eq!(rotated.open(&HERE, &sealed).unwrap().expose(), b"secret");
-        assert!(rotated.is_outdated(&sealed));
     }
 }

@@ -16,6 +16,7 @@ pub mod claims;
 pub mod guesses;
 pub mod hasher;
 pub mod kek;
+pub mod key_file;
 pub mod keys;
 pub mod mint;
 pub mod password;

@@ -4,9 +4,11 @@
 //! The key lies in a file of its own, outside the data folder, so that a copied disk or backup opens nothing.
 //! All nodes of a cluster have the same file. It holds one key on each line: the first one seals, each of them
 //! opens. So a key is replaced without downtime: put the new one last on every node, then first on every
-//! node, seal all rows again, and drop the old line.
+//! node, seal all again, and drop the old line.
 //!
-//! What is sealed is bound to its place (account, record, purpose): moved to another row it does not open.
+//! What is sealed is bound to its place (account, record, purpose): moved to another row it does not open. The
+//! same key seals secrets in rows and wraps the data keys of the disk, each under a key derived for it alone.
+//! Either is few enough for random nonces: 2^32 of them are safe, and keys are not made by the thousand a second.
 
 use std::fmt;
 
@@ -14,7 +16,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use zeroize::Zeroizing;
 
-use super::kek::Kek;
+use super::kek::{Kek, KeyId};
 use crate::secret::Secret;
 
 /// Where a sealed secret belongs. It opens there and nowhere else.
@@ -32,8 +34,8 @@ pub struct Place<'p> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     /// Sealed with a key that this node does not have: its key file is another one, or too new or too old.
-    #[error("sealed with a key that is not in this node's key file")]
-    UnknownKey,
+    #[error("sealed with key {0}, which is not in this node's key file")]
+    UnknownKey(KeyId),
     /// Altered, cut, or moved here from another place.
     #[error("a sealed secret is damaged or does not belong here")]
     Damaged,
@@ -49,8 +51,17 @@ pub struct Sealer {
     retired: Vec<Kek>,
 }
 
+/// What a key-encryption key does. Under each it acts as another key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// Seals secrets that stand in rows.
+    Secrets,
+    /// Wraps the data keys of what lies on a disk.
+    DataKeys,
+}
+
 const VERSION: u8 = 1;
-const HEAD: usize = 2;
+const HEAD: usize = 1 + KeyId::BYTES;
 
 impl Sealer {
     /// Takes the keys of a key file: the one that seals, and those that still open.
@@ -59,17 +70,46 @@ impl Sealer {
         Self { current, retired }
     }
 
-    /// Seals a secret for its place. The result is 30 bytes longer: version, key id, nonce, ciphertext, tag.
+    /// Seals a secret for its place. The result is 37 bytes longer: version, key id, nonce, ciphertext, tag.
     ///
     /// # Errors
     /// Without randomness.
     pub fn seal(&self, place: &Place<'_>, secret: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.seal_as(Use::Secrets, place, secret)
+    }
+
+    /// Opens what was sealed for this place.
+    ///
+    /// # Errors
+    /// When the key is not at hand, or a bit of it or its place is another one.
+    pub fn open(&self, place: &Place<'_>, sealed: &[u8]) -> Result<Secret<Vec<u8>>, SealError> {
+        self.open_as(Use::Secrets, place, sealed)
+    }
+
+    /// Wraps a data key, named by where it is used.
+    ///
+    /// # Errors
+    /// Without randomness.
+    pub fn wrap(&self, name: &str, key: &[u8; 32]) -> Result<Vec<u8>, SealError> {
+        self.seal_as(Use::DataKeys, &data_key(name), key)
+    }
+
+    /// Unwraps a data key.
+    ///
+    /// # Errors
+    /// As [`Sealer::open`].
+    pub fn unwrap(&self, name: &str, wrapped: &[u8]) -> Result<Secret<[u8; 32]>, SealError> {
+        let opened = self.open_as(Use::DataKeys, &data_key(name), wrapped)?;
+        opened.expose().as_slice().try_into().map(Secret::new).map_err(|_| SealError::Damaged)
+    }
+
+    fn seal_as(&self, what: Use, place: &Place<'_>, secret: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut nonce = [0; NONCE_LEN];
         aws_lc_rs::rand::fill(&mut nonce).map_err(|_| SealError::NoRandomness)?;
-        let head = [VERSION, self.current.id()];
+        let head = head(self.current.id());
         let mut body = secret.to_vec();
         // Encryption is in place, so no copy of the secret is left behind.
-        aead(&self.current)?
+        aead(&self.current, what)?
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
                 Aad::from(bind(head, place)),
@@ -79,42 +119,39 @@ impl Sealer {
         Ok([&head[..], &nonce, &body].concat())
     }
 
-    /// Opens what was sealed for this place.
-    ///
-    /// # Errors
-    /// When the key is not at hand, or a bit of it or its place is another one.
-    pub fn open(&self, place: &Place<'_>, sealed: &[u8]) -> Result<Secret<Vec<u8>>, SealError> {
+    fn open_as(&self, what: Use, place: &Place<'_>, sealed: &[u8]) -> Result<Secret<Vec<u8>>, SealError> {
         let (&head, rest) = sealed.split_first_chunk::<HEAD>().ok_or(SealError::Damaged)?;
         let (&nonce, body) = rest.split_first_chunk::<NONCE_LEN>().ok_or(SealError::Damaged)?;
-        let [version, id] = head;
-        if version != VERSION {
-            return Err(SealError::Damaged);
-        }
-        let mut error = SealError::UnknownKey;
-        // An id is one byte, so two keys may share it.
-        for key in self.keys().filter(|key| key.id() == id) {
-            let mut buffer = Zeroizing::new(body.to_vec());
-            let aad = Aad::from(bind(head, place));
-            let opened = aead(key)?.open_in_place(Nonce::assume_unique_for_key(nonce), aad, &mut buffer);
-            if let Ok(length) = opened.map(|plain| plain.len()) {
-                buffer.truncate(length);
-                return Ok(Secret::new(std::mem::take(&mut *buffer)));
-            }
-            error = SealError::Damaged;
-        }
-        Err(error)
+        let id = key_of(sealed).ok_or(SealError::Damaged)?;
+        let key = self.keys().find(|key| key.id() == id).ok_or(SealError::UnknownKey(id))?;
+        let mut buffer = Zeroizing::new(body.to_vec());
+        let aad = Aad::from(bind(head, place));
+        let opened = aead(key, what)?.open_in_place(Nonce::assume_unique_for_key(nonce), aad, &mut buffer);
+        let length = opened.map_err(|_| SealError::Damaged)?.len();
+        buffer.truncate(length);
+        Ok(Secret::new(std::mem::take(&mut *buffer)))
     }
 
     /// Whether a sealed secret should be sealed again: its key is no longer the first.
     #[must_use]
     pub fn is_outdated(&self, sealed: &[u8]) -> bool {
-        sealed.get(1) != Some(&self.current.id())
+        key_of(sealed) != Some(self.current.id())
+    }
+
+    /// The keys at hand by their names, the one that seals first.
+    pub fn key_ids(&self) -> impl Iterator<Item = KeyId> {
+        self.keys().map(Kek::id)
     }
 
     /// What an operator of this machine shows to a node: whoever can read the key file is one.
     #[must_use]
     pub fn operator_token(&self) -> Secret<String> {
         self.current.operator_token()
+    }
+
+    /// The same of each key at hand: another process may know other keys.
+    pub fn operator_tokens(&self) -> impl Iterator<Item = Secret<String>> {
+        self.keys().map(Kek::operator_token)
     }
 
     /// Whether a token was made from one of the keys at hand.
@@ -125,7 +162,7 @@ impl Sealer {
         self.keys().any(|key| same(key).is_ok())
     }
 
-    fn keys(&self) -> impl Iterator<Item = &Kek> {
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Kek> {
         std::iter::once(&self.current).chain(&self.retired)
     }
 }
@@ -136,8 +173,32 @@ impl fmt::Debug for Sealer {
     }
 }
 
-fn aead(key: &Kek) -> Result<LessSafeKey, SealError> {
-    let key = UnboundKey::new(&AES_256_GCM, key.sealing_key().expose()).map_err(|_| SealError::UnknownKey)?;
+/// The key under which something was sealed; `None` when the bytes are nothing that was sealed.
+#[must_use]
+pub fn key_of(sealed: &[u8]) -> Option<KeyId> {
+    let (&version, rest) = sealed.split_first()?;
+    let id = rest.first_chunk()?;
+    (version == VERSION).then_some(KeyId(*id))
+}
+
+fn head(id: KeyId) -> [u8; HEAD] {
+    let mut head = [VERSION; HEAD];
+    for (to, from) in head.iter_mut().skip(1).zip(id.0) {
+        *to = from;
+    }
+    head
+}
+
+fn data_key(name: &str) -> Place<'_> {
+    Place { account: "", record: name, purpose: "data key" }
+}
+
+fn aead(key: &Kek, what: Use) -> Result<LessSafeKey, SealError> {
+    let derived = match what {
+        Use::Secrets => key.sealing_key(),
+        Use::DataKeys => key.wrapping_key(),
+    };
+    let key = UnboundKey::new(&AES_256_GCM, derived.expose()).map_err(|_| SealError::Damaged)?;
     Ok(LessSafeKey::new(key))
 }
 
@@ -167,7 +228,7 @@ mod tests {
         let keys = sealer(1, &[]);
         for secret in [&b""[..], b"x", &[7; 5000]] {
             let sealed = keys.seal(&HERE, secret).unwrap();
-            assert_eq!(sealed.len(), secret.len() + 30);
+            assert_eq!(sealed.len(), secret.len() + 37);
             assert_eq!(keys.open(&HERE, &sealed).unwrap().expose(), secret);
             assert_ne!(sealed, keys.seal(&HERE, secret).unwrap());
         }
@@ -204,7 +265,11 @@ mod tests {
         assert!(both.is_outdated(&sealed) && !old.is_outdated(&sealed));
         let again = both.seal(&HERE, b"secret").unwrap();
         assert_eq!(new.open(&HERE, &again).unwrap().expose(), b"secret");
-        assert_eq!(new.open(&HERE, &sealed).err(), Some(SealError::UnknownKey));
+        assert_eq!(
+            new.open(&HERE, &sealed).err(),
+            Some(SealError::UnknownKey(old.key_ids().next().unwrap()))
+        );
+        assert_eq!(key_of(&again), both.key_ids().next());
     }
 
     #[test]
@@ -215,20 +280,24 @@ mod tests {
     }
 
     #[test]
-    fn keys_with_the_same_id_are_told_apart() {
-        // 256 ids for 257 keys: two of them share one.
-        let mut first = std::collections::BTreeMap::new();
-        let (one, two) = (0..=u16::MAX)
-            .find_map(|n| {
-                let mut bytes = [0; 32];
-                bytes[..2].copy_from_slice(&n.to_be_bytes());
-                let key = Kek::from_bytes(Secret::new(bytes));
-                let id = key.id();
-                first.insert(id, key.clone()).map(|other| (other, key))
-            })
-            .unwrap();
-        let sealed = Sealer::new(one.clone(), vec![]).seal(&HERE, b"secret").unwrap();
-        assert_eq!(Sealer::new(two.clone(), vec![one]).open(&HERE, &sealed).unwrap().expose(), b"secret");
-        assert_eq!(Sealer::new(two, vec![]).open(&HERE, &sealed).err(), Some(SealError::Damaged));
+    fn data_keys_and_secrets_are_sealed_under_different_keys() {
+        let keys = sealer(1, &[]);
+        let wrapped = keys.wrap("log", &[7; 32]).unwrap();
+        assert_eq!(keys.unwrap("log", &wrapped).unwrap().expose(), &[7; 32]);
+        assert_eq!(keys.unwrap("copy", &wrapped).err(), Some(SealError::Damaged));
+        assert_eq!(keys.open(&data_key("log"), &wrapped).err(), Some(SealError::Damaged));
+        assert_eq!(
+            keys.unwrap("log", &keys.seal(&data_key("log"), &[7; 32]).unwrap()).err(),
+            Some(SealError::Damaged)
+        );
+        assert_eq!(
+            keys.unwrap("log", &keys.seal_as(Use::DataKeys, &data_key("log"), b"short").unwrap()).err(),
+            Some(SealError::Damaged)
+        );
+        let other = sealer(2, &[]);
+        assert_eq!(
+            other.unwrap("log", &wrapped).err(),
+            Some(SealError::UnknownKey(keys.key_ids().next().unwrap()))
+        );
     }
 }

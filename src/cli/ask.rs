@@ -34,12 +34,17 @@ pub async fn ask(node: SocketAddr, method: &str, path: &str, json: Option<&str>)
     parse(&reply).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP"))
 }
 
-/// As [`ask`] with `GET`, in the name of the operator.
+/// As [`ask`] without a body, in the name of the operator.
 ///
 /// # Errors
 /// As [`ask`].
-pub async fn ask_as_operator(node: SocketAddr, path: &str, token: &Secret<String>) -> io::Result<Answer> {
-    let reply = timeout(PATIENCE, exchange(reachable(node), "GET", path, Some(token), None)).await??;
+pub async fn ask_as_operator(
+    node: SocketAddr,
+    method: &str,
+    path: &str,
+    token: &Secret<String>,
+) -> io::Result<Answer> {
+    let reply = timeout(PATIENCE, exchange(reachable(node), method, path, Some(token), None)).await??;
     parse(&reply).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP"))
 }
 

@@ -1,12 +1,8 @@
 //! `conclave members`: who is in the cluster, as the node of this machine sees it.
-//!
-//! The node is asked over HTTP, with a token made from the key file: who can read that file runs the node.
 
 use serde::Deserialize;
 
-use super::Failure;
-use super::ask::ask_as_operator;
-use crate::auth::kek::Kek;
+use super::{Failure, operator};
 use crate::config::Config;
 
 /// What `GET /v1/cluster/members` answers. More members are welcome and shown with `--json`.
@@ -29,23 +25,13 @@ const PATH: &str = "/v1/cluster/members";
 
 /// Asks the node that these settings are of, and prints.
 pub(super) async fn print(config: &Config, json: bool) -> Result<(), Failure> {
-    let node = config.http_listen;
-    if config.tls.is_some() {
-        return Err(format!("this node speaks TLS: ask {}{PATH} with curl", config.base_url()).into());
-    }
-    let token = Kek::read_file(&config.key_file)?.operator_token();
-    let answer = ask_as_operator(node, PATH, &token).await.map_err(|error| {
-        format!("no node answers at {node}: {error}; is it running, are these its settings?")
-    })?;
-    if answer.status != 200 {
-        return Err(format!("the node at {node} answered {}: {}", answer.status, answer.body).into());
-    }
+    let answer = operator::ask(config, "GET", PATH).await?;
     if json {
-        println!("{}", answer.body.trim_end());
+        println!("{}", answer.trim_end());
         return Ok(());
     }
-    let members: Members = serde_json::from_str(&answer.body)
-        .map_err(|error| format!("the node at {node} answered something else: {error}"))?;
+    let members: Members = serde_json::from_str(&answer)
+        .map_err(|error| format!("the node answered something else: {error}"))?;
     print!("{}", table(&members));
     Ok(())
 }

@@ -7,7 +7,9 @@
 //! - No flag for a secret: command lines are seen by every user of a machine.
 
 pub mod ask;
+mod keys;
 mod members;
+mod operator;
 mod stop;
 
 use std::error::Error;
@@ -42,6 +44,53 @@ enum Command {
     Start(StartArgs),
     /// List the members of the cluster, as the node of this machine sees them.
     Members(MembersArgs),
+    /// Look at the key-encryption keys, or replace them while the nodes serve.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    /// Show which key seals what on the node of this machine. No key is shown, only names.
+    Status {
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have the node of this machine read its key file again and seal everything under the first key.
+    Reload {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Add a new key to the key file, last: it opens, and seals nothing yet.
+    Add {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Make the last key of the key file the first: it seals from the next reload on.
+    Promote {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Remove all keys but the first from the key file. A node refuses the reload while it needs them.
+    Drop {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+}
+
+impl KeysCommand {
+    fn place(&self) -> &PlaceArgs {
+        match self {
+            Self::Status { place, .. }
+            | Self::Reload { place }
+            | Self::Add { place }
+            | Self::Promote { place }
+            | Self::Drop { place } => place,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -143,6 +192,13 @@ where
                 Err(error) => return failed(&error, 2),
             };
             runtime.block_on(members::print(&config, args.json))
+        }
+        Command::Keys(command) => {
+            let config = match load(command.place(), command.place().flags()) {
+                Ok(config) => config,
+                Err(error) => return failed(&error, 2),
+            };
+            runtime.block_on(keys::run(&config, &command))
         }
     };
     // What is still computing has had its time to drain.

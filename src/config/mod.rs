@@ -46,6 +46,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// The key-encryption key, never inside the data folder.
     pub key_file: PathBuf,
+    /// Key-encryption keys in place of the file's, base64 of 32 bytes each, with commas between.
+    pub encryption_key: Option<Secret<String>>,
     /// The secret of HS256 tokens, at least 32 bytes.
     pub jwt_secret: Option<Secret<String>>,
     /// How long an access token is good.

@@ -8,6 +8,8 @@ use std::str::FromStr;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use hyper::http::Uri;
 use zeroize::Zeroizing;
 
@@ -19,6 +21,7 @@ pub(super) fn config(values: Values) -> Result<Config, ConfigError> {
     let mut read = Reader(values);
     let data: PathBuf = read.required("data", parse)?;
     let peer_listen = read.required("peer_listen", address)?;
+    let encryption_key = read.optional("encryption_key", encryption_key)?;
     let config = Config {
         http_listen: read.required("http_listen", address)?,
         peer_listen,
@@ -28,7 +31,8 @@ pub(super) fn config(values: Values) -> Result<Config, ConfigError> {
         allowed_hosts: read.list("allowed_hosts", host)?,
         allowed_origins: read.list("allowed_origins", origin)?,
         tls: tls(&mut read)?,
-        key_file: key_file(&mut read, &data)?,
+        key_file: key_file(&mut read, &data, encryption_key.is_some())?,
+        encryption_key,
         jwt_secret: read.optional("jwt_secret", jwt_secret)?,
         access_token_lifetime: read.required("access_token_lifetime", duration(MINUTE..=DAY))?,
         refresh_token_lifetime: read.required("refresh_token_lifetime", duration(MINUTE..=YEAR))?,
@@ -215,6 +219,18 @@ fn jwt_secret(text: &str) -> Result<Secret<String>, String> {
     Ok(secret)
 }
 
+fn encryption_key(text: &str) -> Result<Secret<String>, String> {
+    let is_key = |key: &str| {
+        let bytes = STANDARD.decode(key.trim()).map(Zeroizing::new);
+        bytes.is_ok_and(|bytes| bytes.len() == 32)
+    };
+    if text.split(',').all(is_key) {
+        Ok(Secret::new(text.to_owned()))
+    } else {
+        Err("is not base64 of 32 bytes; make a key with `openssl rand -base64 32`".to_owned())
+    }
+}
+
 fn log_level(text: &str) -> Result<String, String> {
     match text.parse::<tracing_subscriber::filter::EnvFilter>() {
         Ok(_) => Ok(text.to_owned()),
@@ -245,8 +261,11 @@ fn tls(read: &mut Reader) -> Result<Option<TlsFiles>, ConfigError> {
 
 /// The key file: given, or the data folder's name with `.kek`. Who copies or backs up the data folder must
 /// not get the key with it.
-fn key_file(read: &mut Reader, data: &Path) -> Result<PathBuf, ConfigError> {
+fn key_file(read: &mut Reader, data: &Path, has_key: bool) -> Result<PathBuf, ConfigError> {
     let given: Option<PathBuf> = read.optional("key_file", parse)?;
+    if given.is_some() && has_key {
+        return Err(read.bad("key_file", "and encryption_key exclude each other; give one".to_owned()));
+    }
     let real_data = real(data).map_err(|error| read.bad("data", error.to_string()))?;
     let path = if let Some(path) = given {
         path

@@ -25,7 +25,7 @@ const fn setting(name: &'static str, default: &'static str, help: &'static str) 
 }
 
 /// All settings.
-pub const SETTINGS: [Setting; 31] = [
+pub const SETTINGS: [Setting; 32] = [
     setting("data", "conclave-data", "data folder"),
     setting("http_listen", "127.0.0.1:8080", "address of the HTTP API"),
     setting("peer_listen", "127.0.0.1:9080", "address of the port for peers"),
@@ -37,6 +37,14 @@ pub const SETTINGS: [Setting; 31] = [
     setting("tls_certificate", "", "PEM file with the certificate chain of the HTTP port"),
     setting("tls_key", "", "PEM file with its key"),
     setting("key_file", "", "key-encryption key; beside the data folder by default, never inside"),
+    Setting {
+        is_secret: true,
+        ..setting(
+            "encryption_key",
+            "",
+            "keys in place of key_file's: base64 of 32 bytes, the first one seals",
+        )
+    },
     Setting { is_secret: true, ..setting("jwt_secret", "", "secret of HS256 tokens, 32 bytes or more") },
     setting("access_token_lifetime", "1h", "how long an access token is good"),
     setting("refresh_token_lifetime", "7d", "how long a refresh token is good"),

@@ -12,14 +12,15 @@ use conclave_cluster::{Clock, DataFolder, NodeId};
 use toml::{Table, Value};
 
 use super::{DevError, Ports, loopback};
-use crate::auth::kek::{Kek, KekError};
+use crate::auth::kek::Kek;
+use crate::auth::key_file::KekError;
 
 /// A folder that no other `conclave dev` uses now.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
     // Held for its lock, which ends with the process even when that is killed.
-    _lock: File,
+    lock: File,
 }
 
 /// Why a folder cannot be used.
@@ -69,7 +70,7 @@ impl Folder {
         let lock =
             OpenOptions::new().create(true).truncate(false).write(true).open(&name).map_err(at(&name))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: lock }),
+            Ok(()) => Ok(Self { path, lock }),
             Err(TryLockError::WouldBlock) => Err(FolderError::InUse(path)),
             Err(TryLockError::Error(source)) => Err(FolderError::File { path: name, source }),
         }
@@ -160,6 +161,15 @@ impl Folder {
             fs::write(&path, text).map_err(at(&path))?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Folder {
+    /// Closing is not enough: a process that is being started at this moment holds a copy of the descriptor until
+    /// it has become another program, and with it the lock.
+    fn drop(&mut self) {
+        // If it fails, closing is all there is.
+        let _ = self.lock.unlock();
     }
 }
 

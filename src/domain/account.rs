@@ -1,10 +1,12 @@
 //! Accounts: one tenant each, owned by a root user, by whoever holds its key, or by the cluster.
 
+use std::ops::ControlFlow;
+
 use serde::{Deserialize, Serialize};
 
 use super::key::{self, NewSigningKey};
 use super::role::{self, NewRole};
-use super::rows::tables;
+use super::rows::{account_of, tables};
 use super::settings::{self, Registration, SettingsChanges};
 use super::user::{self, NewUser};
 use super::{
@@ -80,6 +82,21 @@ impl Account {
 /// [`Rejection::Damaged`] if the row does not decode.
 pub fn find(rows: &dyn Read, account: AccountId) -> Result<Option<Stored<Account>>, Rejection> {
     tables::ACCOUNT.get(rows, account, &[])
+}
+
+/// The first account behind `after`, in the order of their ids; closed ones too, and [`AccountId::CLUSTER`] once it
+/// has an audit trail.
+#[must_use]
+pub fn next(rows: &dyn Read, after: Option<AccountId>) -> Option<AccountId> {
+    // No tag is so high: behind this are only the rows of other accounts.
+    let after = after.map(|account| [b"a", account.as_bytes(), &[0xff]].concat());
+    let mut found = None;
+    rows.scan(b"a", after.as_deref(), &mut |key, _| {
+        let id = account_of(key).and_then(|id| std::str::from_utf8(id).ok());
+        found = id.and_then(|id| AccountId::parse(id).ok());
+        ControlFlow::Break(())
+    });
+    found
 }
 
 /// The account whose root user has that e-mail address.

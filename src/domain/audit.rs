@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::lockout::RefusedSignIn;
+use super::reseal::SealedSecret;
 use super::rows::tables;
 use super::user::UserStatus;
 use super::{
@@ -313,6 +314,10 @@ fn described(action: &Action, reply: &Reply) -> (&'static str, String) {
         Action::RotateSigningKey { key, .. } => ("signing-key.rotate", format!("signing-key/{}", key.id)),
         Action::ChangeSettings(_) => ("settings.update", "settings".to_owned()),
         Action::Observe(_) => ("observe", String::new()),
+        Action::Reseal(new) => match &new.secret {
+            SealedSecret::MintKey => ("cluster.reseal", "mint-key".to_owned()),
+            SealedSecret::SigningKey(id) => ("signing-key.reseal", format!("signing-key/{id}")),
+        },
         Action::Transaction(_) => ("transaction", String::new()),
         Action::CreateServiceAccount(new) => ("service-account.create", service(&new.id)),
         Action::DeleteServiceAccount { service: id } => ("service-account.delete", service(id)),

@@ -121,7 +121,8 @@ pub fn may(rows: &dyn Read, account: AccountId, caller: &Caller, action: &Action
         | Action::RehashPassword { .. }
         | Action::OpenDefaultAccount(_)
         | Action::CreateFirstAdmin(_)
-        | Action::Observe(_) => return system(caller),
+        | Action::Observe(_)
+        | Action::Reseal(_) => return system(caller),
         Action::RotateHolder { .. }
         | Action::SetRecovery { .. }
         | Action::AddMember { .. }
@@ -308,6 +309,7 @@ impl Me<'_> {
             | Action::AddSubjectKey { .. }
             | Action::RevokeSubjectKey { .. }
             | Action::ShortenSubjectKey { .. }
+            | Action::Reseal(_)
             | Action::Transaction(_) => Err(Rejection::Misplaced("decided elsewhere".to_owned())),
         }
     }

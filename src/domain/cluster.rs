@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::rows::tables;
 use super::{AccountId, Context, Read, Rejection, Reply, Sealed, Stored};
 
-/// Secrets that every node must share. Installed by the first leader, then never changed by anybody.
+/// Secrets that every node must share. Installed by the first leader, and never changed: only sealed again, see
+/// [`super::reseal`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterSecrets {
     /// Seeds what is minted for a request with an idempotency key, so that a retry on any node mints the

@@ -58,6 +58,7 @@ fn lines() -> String {
     variants_of("UserStatus", &sample::statuses(), &mut text);
     variants_of("AccountState", &sample::account_states(), &mut text);
     variants_of("KeyAlgorithm", &sample::algorithms(), &mut text);
+    variants_of("SealedSecret", &sample::sealed_secrets(), &mut text);
     variants_of("KeyState", &sample::key_states(), &mut text);
     variants_of("Owner", &sample::owners(), &mut text);
     variants_of("Registration", &sample::registrations(), &mut text);

@@ -27,6 +27,7 @@ pub mod principal;
 #[cfg(test)]
 mod properties;
 mod rejection;
+pub mod reseal;
 pub mod role;
 pub mod rows;
 #[cfg(test)]
@@ -55,6 +56,7 @@ use key::NewSigningKey;
 use lockout::RefusedSignIn;
 pub use principal::Principal;
 pub use rejection::{Noun, Rejection};
+use reseal::Resealed;
 use role::{NewRole, RoleChanges};
 pub use rows::{RawRow, Read, Rows, Stored};
 pub use secret::{PasswordHash, Sealed, SecretHash};
@@ -261,6 +263,8 @@ pub enum Action {
         user: UserId,
         revision: u64,
     },
+    /// Puts the same secret, sealed under another key, in the place of what was seen.
+    Reseal(Resealed),
     /// Gives these roles and takes all others away.
     SetRoles {
         principal: Principal,
@@ -416,6 +420,7 @@ fn dispatch(context: &mut Context<'_>, action: &Action) -> Result<Reply, Rejecti
         Action::EndSession { session } => session::end(context, *session),
         Action::EndSessions { principal, except } => session::end_all(context, principal, *except),
         Action::RotateSigningKey { key, retire_after } => key::rotate(context, key, *retire_after),
+        Action::Reseal(new) => reseal::reseal(context, new),
         Action::Transaction(_) => Err(Rejection::Misplaced("a transaction cannot hold another".to_owned())),
         Action::OpenDefaultAccount(new) => account::open_default(context, new),
         Action::CreateFirstAdmin(new) => account::create_first_admin(context, new),

@@ -110,7 +110,7 @@ impl Edge {
         request.extensions_mut().insert(context);
         timeout_at(deadline, surface.call(request)).await.map_err(|_| {
             let detail = "The request took too long; whether it was carried out is unknown.";
-            Problem::unavailable("timed_out", detail, 1).with("outcome", "unknown")
+            Problem::unavailable("timed_out", detail, 1).with("outcome_unknown", true)
         })
     }
 

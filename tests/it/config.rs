@@ -156,12 +156,26 @@ fn secrets_are_refused_when_weak_and_never_shown() {
         ("jwt_secret = 'hunter2-your-secret-key-change-in-production'", "placeholder"),
         ("jwt_secret = ['hunter2', 'hunter2']", "not a list"),
         ("jwt_secret = hunter2", "line 1"),
+        ("encryption_key = 'hunter2'", "is not base64 of 32 bytes"),
+        ("encryption_key = 'aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMmh1bnQ=,'", "is not base64 of 32 bytes"),
         ("jwt_secret = 'hunter2", "line 1"),
     ] {
         let error = load(none(), file, &[]).expect_err(file);
         assert!(error.contains(says), "{file}: {error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
+}
+
+#[test]
+fn a_key_is_given_in_one_place() {
+    let keys = "aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMmh1bnQ=, AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let variable = [("CONCLAVE_ENCRYPTION_KEY", keys)];
+    let config = load(none(), "", &variable).unwrap();
+    assert_eq!(config.encryption_key.as_ref().unwrap().expose(), keys);
+    assert!(!format!("{config:?}").contains("aHVudGVy"));
+    let error = load(none(), "key_file = 'kek'", &variable).unwrap_err();
+    assert!(error.contains("exclude each other") && !error.contains("aHVudGVy"), "{error}");
+    assert!(load(none(), "key_file = 'kek'", &[("CONCLAVE_ENCRYPTION_KEY", "")]).is_ok());
 }
 
 #[test]

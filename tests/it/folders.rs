@@ -105,7 +105,10 @@ async fn folders_of_others_and_wrong_keys_are_refused_and_the_cluster_goes_on() 
         fs::rename(from, to).unwrap();
     }
 
-    // A key file that is not the cluster's, or that others may read.
+    // A key file that is not the cluster's, or that others may read. Nothing of the data is touched.
+    let data = processes.data(2);
+    let contents = || files(&data).into_iter().map(|path| (fs::read(&path).unwrap(), path));
+    let before: Vec<_> = contents().collect();
     let key = processes.data(2).with_file_name("other.kek");
     drop(conclave::auth::kek::Kek::read_or_create_file(&key).unwrap());
     let wrong = with(processes.settings(2), "key_file", &format!("{key:?}"));
@@ -114,10 +117,16 @@ async fn folders_of_others_and_wrong_keys_are_refused_and_the_cluster_goes_on() 
     fs::copy(&wrong, &right).unwrap();
     processes.spawn(2);
     let said = processes.fails(2).await;
-    assert!(said.contains("do not open with this node's key file"), "{said}: {}", processes.log(2));
+    let says = ["was sealed with key", "does not open with this node's key file", "log.dek"];
+    assert!(says.iter().all(|text| said.contains(text)), "{said}: {}", processes.log(2));
+    assert!(contents().eq(before), "a start with the wrong key changed the data folder");
     fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     processes.spawn(2);
     assert!(processes.fails(2).await.contains("chmod 600"), "{}", processes.log(2));
+    fs::remove_file(&key).unwrap();
+    processes.spawn(2);
+    let said = processes.fails(2).await;
+    assert!(said.contains("is missing") && said.contains("put it back") && !key.exists(), "{said}");
     fs::write(&right, kept).unwrap();
 
     // None of it did harm.

@@ -9,9 +9,11 @@
 )]
 #![allow(clippy::similar_names, reason = "a story may tell of roots and robots")]
 
+mod at_rest;
 mod bad_input;
 mod cli;
 mod client;
+mod client_library;
 mod config;
 mod documented;
 mod escalation;
@@ -20,6 +22,7 @@ mod folders;
 mod framing;
 mod harness;
 mod iam;
+mod keys;
 mod matrix;
 mod native;
 mod openapi;

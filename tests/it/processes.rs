@@ -41,6 +41,11 @@ impl Processes {
         Client::new(self.prepared.http.clone())
     }
 
+    /// Where the nodes answer clients.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.prepared.http.iter().map(|address| format!("http://{address}")).collect()
+    }
+
     /// The data folder of a node.
     pub(crate) fn data(&self, node: usize) -> PathBuf {
         self.folder.path().join(format!("node-{}", node + 1))

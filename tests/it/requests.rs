@@ -92,7 +92,9 @@ impl Things {
         let credentials = json!({"email": account.email, "password": PASSWORD});
         let verb = route.pattern.rsplit('/').next().unwrap();
         Some(match (route.method, verb) {
-            ("GET" | "DELETE", _) | ("POST", "disable" | "enable" | "signing-keys") | ("PUT", "{role}") => {
+            ("GET" | "DELETE", _)
+            | ("POST", "disable" | "enable" | "signing-keys" | "reload")
+            | ("PUT", "{role}") => {
                 return None;
             }
             ("POST", "SignUpAsRootUser" | "signUpAsRootUser" | "accounts") => {

@@ -41,7 +41,7 @@ fn issue(folder: &Path) -> Issued {
     Issued { certificate, name: authority.cluster().node_name(NodeId(1)) }
 }
 
-async fn serve(folder: &Path) -> Server {
+pub(crate) async fn serve(folder: &Path) -> Server {
     let file = |name: &str| Some(folder.join(name).display().to_string());
     let flags = Flags::default()
         .with("http_listen", Some("127.0.0.1:0"))

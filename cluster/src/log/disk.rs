@@ -22,10 +22,12 @@ use futures_util::future::BoxFuture;
 use raft_log::api::raft_log_writer::RaftLogWriter;
 use tokio::sync::oneshot;
 
-use super::kinds::{Kinds, Payload, Position, Vote};
+use super::kinds::{Kinds, Position, Vote};
 use super::repair;
+use super::sealed::{self, Sealed};
 use super::{Done, LogDevice, LogEntry, LogState, VoteRecord};
 use crate::files;
+use crate::seal::{DataKeyError, Vault};
 use crate::state::LogPosition;
 
 /// The log in a folder.
@@ -50,6 +52,9 @@ pub enum LogError {
         /// What the check said, with chunk and offset.
         source: io::Error,
     },
+    /// The key of its entries.
+    #[error(transparent)]
+    Key(#[from] DataKeyError),
     /// The files could not be read or written.
     #[error("the log in {} cannot be opened: {source}", folder.display())]
     Io {
@@ -61,12 +66,14 @@ pub enum LogError {
 }
 
 impl DiskLog {
-    /// Opens the log in `folder`, which is made if it is absent. Blocks: not for a runtime worker.
+    /// Opens the log in `folder`, which is made if it is absent; its key lies in `vault`. Blocks: not for a
+    /// runtime worker.
     ///
     /// # Errors
-    /// When the files are damaged or inaccessible.
-    pub(crate) fn open(folder: &Path) -> Result<Self, LogError> {
+    /// When the files are damaged or inaccessible, or sealed with another key.
+    pub(crate) fn open(folder: &Path, vault: &Vault) -> Result<Self, LogError> {
         let failed = |source: io::Error| LogError::Io { folder: folder.to_owned(), source };
+        let key = sealed::open_key(folder, vault)?;
         files::create_folder(folder).map_err(|error| failed(error.source))?;
         let mut config = raft_log::Config::new(folder.display());
         config.wal.flush_batch_wait = Some(Duration::ZERO);
@@ -74,9 +81,16 @@ impl DiskLog {
         config.wal.read_buffer_size = Some(READ_BUFFER_BYTES);
         config.log_cache_capacity = Some(CACHE_BYTES);
         let log = repair::open(folder, &Arc::new(config))?;
+        let sealed = Sealed { log, key };
+        sealed.check().map_err(|source| LogError::Damaged { folder: folder.to_owned(), source })?;
         let (commands, queue) = mpsc::channel();
-        let worker =
-            Worker { log, waiting: Vec::new(), is_syncing: false, failed: None, commands: commands.clone() };
+        let worker = Worker {
+            sealed,
+            waiting: Vec::new(),
+            is_syncing: false,
+            failed: None,
+            commands: commands.clone(),
+        };
         thread::Builder::new()
             .name("raft-log".to_owned())
             .spawn(move || worker.run(queue))
@@ -175,7 +189,7 @@ impl Command {
 }
 
 struct Worker {
-    log: raft_log::RaftLog<Kinds>,
+    sealed: Sealed,
     /// Who waits for the next sync.
     waiting: Vec<Done>,
     is_syncing: bool,
@@ -218,9 +232,8 @@ impl Worker {
     fn take(&mut self, command: Command) {
         match command {
             Command::Append(entries, done) => {
-                let entries =
-                    entries.into_iter().map(|entry| (Position::from(entry.position), Payload(entry.payload)));
-                let outcome = self.write(|log| log.append(entries).map(drop));
+                let outcome = self.check().and_then(|()| self.sealed.seal(&entries));
+                let outcome = outcome.and_then(|entries| self.write(|log| log.append(entries).map(drop)));
                 self.wait(outcome, done);
             }
             Command::Vote(vote, done) => {
@@ -230,7 +243,7 @@ impl Worker {
             Command::Committed(committed) => {
                 let committed = Position::from(committed);
                 // After a snapshot from the leader it may lie behind the last entry, which raft-log refuses.
-                if self.log.log_state().last() >= Some(&committed) {
+                if self.sealed.log.log_state().last() >= Some(&committed) {
                     drop(self.write(|log| log.commit(committed).map(drop)));
                 }
             }
@@ -263,7 +276,7 @@ impl Worker {
         write: impl FnOnce(&mut raft_log::RaftLog<Kinds>) -> io::Result<()>,
     ) -> io::Result<()> {
         self.check()?;
-        let outcome = write(&mut self.log);
+        let outcome = write(&mut self.sealed.log);
         if let Err(error) = &outcome {
             self.fail(error);
         }
@@ -283,7 +296,7 @@ impl Worker {
         }
         let callback =
             Synced { waiting: Some(std::mem::take(&mut self.waiting)), commands: self.commands.clone() };
-        match self.log.flush(true, Some(callback)) {
+        match self.sealed.log.flush(true, Some(callback)) {
             Ok(()) => self.is_syncing = true,
             // The callback told its callers when it was dropped with the request.
             Err(error) => self.fail(&error),
@@ -307,7 +320,7 @@ impl Worker {
 
     fn state(&self) -> io::Result<LogState> {
         self.check()?;
-        let state = self.log.log_state();
+        let state = self.sealed.log.log_state();
         let position = |position: Option<&Position>| position.map(|position| LogPosition::from(*position));
         Ok(LogState {
             vote: state.vote().map(|vote| vote.0),
@@ -324,13 +337,13 @@ impl Worker {
         if range.is_empty() {
             return Ok(entries);
         }
-        for entry in self.log.read(range.start, range.end) {
-            let (position, Payload(payload)) = entry?;
-            bytes = bytes.saturating_add(payload.len());
+        for entry in self.sealed.read(range) {
+            let entry = entry?;
+            bytes = bytes.saturating_add(entry.payload.len());
             if !entries.is_empty() && most_bytes.is_some_and(|most| bytes > most) {
                 break;
             }
-            entries.push(LogEntry { position: position.into(), payload });
+            entries.push(entry);
         }
         Ok(entries)
     }
@@ -345,8 +358,9 @@ impl Worker {
         }
         self.check()?;
         let waiting = std::mem::take(&mut self.waiting);
-        self.log.flush(true, Some(Synced { waiting: Some(waiting), commands: self.commands.clone() }))?;
-        self.log.wait_worker_idle()
+        let synced = Synced { waiting: Some(waiting), commands: self.commands.clone() };
+        self.sealed.log.flush(true, Some(synced))?;
+        self.sealed.log.wait_worker_idle()
     }
 }
 

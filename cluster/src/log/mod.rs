@@ -23,6 +23,7 @@ use crate::state::LogPosition;
 pub(crate) mod disk;
 mod kinds;
 mod repair;
+mod sealed;
 
 /// Called once, with the outcome of the disk sync that covers the operation.
 pub(crate) type Done = Box<dyn FnOnce(io::Result<()>) + Send>;

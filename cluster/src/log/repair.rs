@@ -53,6 +53,11 @@ fn without_zeros<T>(folder: &Path, open: impl FnOnce() -> Option<T>) -> io::Resu
     Ok(opened)
 }
 
+/// Whether there is any log. A folder that cannot be read is taken for one that has none: opening it says why.
+pub(super) fn holds_chunks(folder: &Path) -> bool {
+    last_chunk(folder).is_ok_and(|chunk| chunk.is_some())
+}
+
 /// Chunks are named by their offset, with leading zeros.
 fn last_chunk(folder: &Path) -> io::Result<Option<PathBuf>> {
     let mut last: Option<PathBuf> = None;

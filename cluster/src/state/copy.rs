@@ -1,17 +1,19 @@
 //! The durable copy in sled: how records lie there, and when they count as durable.
 //!
 //! ```text
-//! 0, 0, "meta"                -> length u32, beginning of the meta
-//! space, 0, key               -> length u32, beginning of the value
-//! space, 1, hash of the key   -> length u32, beginning of (key length u32, key, value): keys over 512 bytes
-//! 240, one of the above, u32  -> the piece of that number, from 1
+//! 0                           -> length u32, beginning of the sealed meta
+//! 1, name 32                  -> length u32, beginning of the sealed record: space u8, key length u32, key, value
+//! 2, one of the above, u32    -> the piece of that number, from 1
 //! ```
+//! The name of a record is a keyed hash of its space and key.
 //!
 //! # Why
 //!
 //! - sled 0.34 puts what is longer than a few kB into files that it never syncs, so long values are split.
 //! - Its `flush` orders writes to the file and does not sync it, so each batch ends in a sync by a descriptor
 //!   of our own, before the next batch begins.
+//! - Keys hold e-mail addresses and names, so they are sealed like values, and a record is found by a hash that
+//!   tells nothing without the key. What was sealed under one name opens under no other.
 //! - It does not notice rot, and panics on some: everything read is checked against the digest by the caller,
 //!   and every call runs where a panic is caught.
 
@@ -22,28 +24,30 @@ use std::path::Path;
 use sled::{Batch, Db};
 
 use crate::machine::Machine;
+use crate::seal::{DataKey, MESSAGE_OVERHEAD};
 
 use super::changes::{Change, Changes};
 use super::fault::Damage;
 use super::image::{Limits, Loader, State};
 use super::meta::Meta;
-use super::record::{Record, Space, seal};
+use super::record::{Record, Space};
 
 /// An open copy. All calls block.
 pub(super) struct SledCopy {
     db: Db,
     // Our own descriptor of sled's data file.
     file: File,
+    key: DataKey,
     meta_bytes: usize,
 }
 
 impl SledCopy {
-    pub(super) fn open(path: &Path, cache_bytes: u64) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, cache_bytes: u64, key: DataKey) -> io::Result<Self> {
         // No background flushes: a sync belongs to a batch, and one that fails must be seen.
         let config = sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None);
         let db = config.open()?;
         let file = File::options().read(true).write(true).open(path.join("db"))?;
-        Ok(Self { db, file, meta_bytes: 0 })
+        Ok(Self { db, file, key, meta_bytes: 0 })
     }
 
     /// Writes a whole state into an empty copy. Not durable before [`SledCopy::sync_all`].
@@ -51,7 +55,7 @@ impl SledCopy {
         const RECORDS_PER_BATCH: usize = 2_000;
         let mut batch = Batch::default();
         for (number, record) in state.records().enumerate() {
-            put(&mut batch, record.space.number(), &record.key, Some(&record.value), 0)?;
+            self.put_record(&mut batch, record.space, &record.key, Some(&record.value), 0)?;
             if number % RECORDS_PER_BATCH == RECORDS_PER_BATCH - 1 {
                 self.db.apply_batch(std::mem::take(&mut batch))?;
             }
@@ -66,7 +70,7 @@ impl SledCopy {
     pub(super) fn write(&mut self, changes: &Changes) -> io::Result<()> {
         let mut batch = Batch::default();
         for (space, key, Change { now, was_bytes }) in changes.iter() {
-            put(&mut batch, space.number(), key, now.as_deref(), *was_bytes)?;
+            self.put_record(&mut batch, space, key, now.as_deref(), *was_bytes)?;
         }
         self.put_meta(&mut batch, changes.meta())?;
         self.db.apply_batch(batch)?;
@@ -84,16 +88,17 @@ impl SledCopy {
     /// Reads everything back.
     pub(super) fn read(&mut self, machine: &dyn Machine, limits: Limits) -> Result<State, Damage> {
         let sled = |error: sled::Error| Damage::new(error.to_string());
-        let meta_key = head_key(META, META_KEY);
-        let meta = self.db.get(&meta_key).map_err(sled)?.ok_or_else(|| Damage::new("it has no meta"))?;
-        let meta = self.join(&meta_key, &meta)?;
+        let meta = self.db.get([META]).map_err(sled)?.ok_or_else(|| Damage::new("it has no meta"))?;
+        let meta = self.join(&[META], &meta)?;
         self.meta_bytes = meta.len();
+        let meta = self.key.open(&[META], &meta).map_err(io::Error::from)?;
         let meta = Meta::decode(&meta).ok_or_else(|| Damage::new("meta"))?;
         let mut loader = Loader::new(machine, limits);
-        for head in self.db.range([META + 1]..[PIECE]) {
+        for head in self.db.range([RECORD]..[PIECE]) {
             let (name, head) = head.map_err(sled)?;
-            let value = self.join(&name, &head)?;
-            let record = record(&name, value).ok_or_else(|| Damage::new("record"))?;
+            let sealed = self.join(&name, &head)?;
+            let plain = self.key.open(&name, &sealed).map_err(io::Error::from)?;
+            let record = decode(&plain).ok_or_else(|| Damage::new("record"))?;
             loader.add(record).ok_or_else(|| Damage::new("record"))?;
         }
         loader.finish(meta).ok_or_else(|| Damage::new("digest"))
@@ -126,8 +131,26 @@ impl SledCopy {
 
     fn put_meta(&mut self, batch: &mut Batch, meta: &Meta) -> io::Result<()> {
         let meta = meta.encode().ok_or_else(|| io::Error::other("meta cannot be encoded"))?;
-        let was_bytes = std::mem::replace(&mut self.meta_bytes, meta.len());
-        put(batch, META, META_KEY, Some(&meta), was_bytes)
+        let sealed = self.key.seal(&[META], &meta)?;
+        let was_bytes = std::mem::replace(&mut self.meta_bytes, sealed.len());
+        put(batch, &[META], Some(&sealed), was_bytes)
+    }
+
+    /// Adds a record to the batch, sealed, or its deletion.
+    fn put_record(
+        &self,
+        batch: &mut Batch,
+        space: Space,
+        key: &[u8],
+        now: Option<&[u8]>,
+        was_bytes: usize,
+    ) -> io::Result<()> {
+        let name = [&[RECORD][..], &self.key.name(&[&[space.number()], key])].concat();
+        let sealed = match now {
+            Some(value) => Some(self.key.seal(&name, &encode(space, key, value)?)?),
+            None => None,
+        };
+        put(batch, &name, sealed.as_deref(), HEAD_BYTES + key.len() + was_bytes + MESSAGE_OVERHEAD)
     }
 }
 
@@ -142,57 +165,41 @@ impl SledCopy {
     }
 }
 
-/// Adds a record to the batch, or its deletion.
-fn put(batch: &mut Batch, space: u8, key: &[u8], now: Option<&[u8]>, was_bytes: usize) -> io::Result<()> {
-    let name = head_key(space, key);
-    let inner_key = if key.len() > MAX_KEY_BYTES { [&length(key.len())?[..], key].concat() } else { vec![] };
-    let pieces_before = pieces(inner_key.len() + was_bytes);
+/// Adds what lies under `name` to the batch, in pieces, or its deletion.
+fn put(batch: &mut Batch, name: &[u8], now: Option<&[u8]>, was_bytes: usize) -> io::Result<()> {
     let mut pieces_now = 0;
-    if let Some(value) = now {
-        let stored = [&inner_key, value].concat();
+    if let Some(stored) = now {
         let (start, rest) = stored.split_at(stored.len().min(PIECE_BYTES));
-        batch.insert(&name[..], [&length(stored.len())?[..], start].concat());
+        batch.insert(name, [&length(stored.len())?[..], start].concat());
         for piece in rest.chunks(PIECE_BYTES) {
             pieces_now += 1;
-            batch.insert(piece_key(&name, pieces_now), piece);
+            batch.insert(piece_key(name, pieces_now), piece);
         }
     } else {
-        batch.remove(&name[..]);
+        batch.remove(name);
     }
-    for number in pieces_now + 1..=pieces_before {
-        batch.remove(piece_key(&name, number));
+    for number in pieces_now + 1..=pieces(was_bytes) {
+        batch.remove(piece_key(name, number));
     }
     Ok(())
 }
 
-/// The record that lies under `name`.
-fn record(name: &[u8], stored: Vec<u8>) -> Option<Record> {
-    let (&[space, form], key) = name.split_first_chunk::<2>()?;
-    let space = Space::from_number(space)?;
-    match form {
-        SHORT_KEY => Some(Record { space, key: key.into(), value: stored }),
-        LONG_KEY => {
-            let (length, rest) = stored.split_first_chunk::<4>()?;
-            let (key, value) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-            Some(Record { space, key: key.into(), value: value.to_vec() })
-        }
-        _ => None,
-    }
+fn encode(space: Space, key: &[u8], value: &[u8]) -> io::Result<Vec<u8>> {
+    Ok([&[space.number()], &length(key.len())?[..], key, value].concat())
 }
 
-fn head_key(space: u8, key: &[u8]) -> Vec<u8> {
-    if key.len() > MAX_KEY_BYTES {
-        [&[space, LONG_KEY][..], &seal(key).to_be_bytes()].concat()
-    } else {
-        [&[space, SHORT_KEY][..], key].concat()
-    }
+fn decode(plain: &[u8]) -> Option<Record> {
+    let (&space, rest) = plain.split_first()?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let (key, value) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    Some(Record { space: Space::from_number(space)?, key: key.into(), value: value.to_vec() })
 }
 
 fn piece_key(name: &[u8], number: u32) -> Vec<u8> {
     [&[PIECE][..], name, &number.to_be_bytes()].concat()
 }
 
-/// How many pieces a value of this length has beside its beginning.
+/// How many pieces what is that long has beside its beginning.
 fn pieces(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(PIECE_BYTES).saturating_sub(1)).unwrap_or(u32::MAX)
 }
@@ -203,10 +210,9 @@ fn length(bytes: usize) -> io::Result<[u8; 4]> {
 }
 
 const META: u8 = 0;
-const META_KEY: &[u8] = b"meta";
-const PIECE: u8 = 240;
-const SHORT_KEY: u8 = 0;
-const LONG_KEY: u8 = 1;
-const MAX_KEY_BYTES: usize = 512;
+const RECORD: u8 = 1;
+const PIECE: u8 = 2;
+/// What stands before the key of a record.
+const HEAD_BYTES: usize = 5;
 /// With its length in front a beginning stays under 2 kB.
 const PIECE_BYTES: usize = 2_000;

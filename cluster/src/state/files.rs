@@ -1,22 +1,35 @@
-//! Snapshots in files: `<id>.snapshot`, `<id>.bad` for damaged ones, `<n>.part` for those on their way.
+//! Snapshots in files, sealed: `<id>.snapshot`, `<id>.bad` for damaged ones, `<n>.part` for those on their way.
+//! `dek` is the key of all of them, from which each file has its own.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::folder::sync_folder;
 use super::media::{KEPT_SNAPSHOTS, Sink};
+use crate::seal::{DATA_KEY_FILE, DataKey, Kind, SealedReader, SealedWriter, Vault, plain_length};
 
 pub(super) struct SnapshotFolder {
     dir: PathBuf,
+    key: Arc<DataKey>,
     next_part: AtomicU64,
 }
 
 impl SnapshotFolder {
-    pub(super) fn open(dir: &Path) -> io::Result<Self> {
+    pub(super) fn open(dir: &Path, vault: &Vault) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
-        let folder = Self { dir: dir.to_owned(), next_part: AtomicU64::new(0) };
+        let file = dir.join(DATA_KEY_FILE);
+        let key = match vault.open(&file, Kind::Snapshots) {
+            Ok(key) => key,
+            // Under a new key what there is does not open: it is damaged, and is treated so when it is read.
+            Err(error) if error.is_loss() => {
+                vault.create(&file, Kind::Snapshots).map_err(io::Error::other)?
+            }
+            Err(error) => return Err(io::Error::other(error)),
+        };
+        let folder = Self { dir: dir.to_owned(), key: Arc::new(key), next_part: AtomicU64::new(0) };
         for name in folder.names(PART)? {
             fs::remove_file(folder.path(&name, PART))?;
         }
@@ -28,7 +41,8 @@ impl SnapshotFolder {
         let number = self.next_part.fetch_add(1, Ordering::Relaxed);
         let part = self.path(&number.to_string(), PART);
         let file = File::options().create(true).truncate(true).read(true).write(true).open(&part)?;
-        Ok(Box::new(Part { dir: self.dir.clone(), path: Some(part), file }))
+        let sealed = SealedWriter::begin(file, &self.key)?;
+        Ok(Box::new(Part { dir: self.dir.clone(), path: Some(part), key: Arc::clone(&self.key), sealed }))
     }
 
     pub(super) fn ids(&self) -> io::Result<Vec<String>> {
@@ -37,8 +51,8 @@ impl SnapshotFolder {
 
     pub(super) fn open_one(&self, id: &str) -> io::Result<(Box<dyn Read + Send>, u64)> {
         let file = File::open(self.path(id, SNAPSHOT))?;
-        let bytes = file.metadata()?.len();
-        Ok((Box::new(BufReader::with_capacity(READ_BYTES, file)), bytes))
+        let bytes = plain_length(file.metadata()?.len());
+        Ok((opened(file, &self.key), bytes))
     }
 
     pub(super) fn reject(&self, id: &str) -> io::Result<()> {
@@ -68,28 +82,31 @@ struct Part {
     dir: PathBuf,
     // `None` once it is kept.
     path: Option<PathBuf>,
-    file: File,
+    key: Arc<DataKey>,
+    sealed: SealedWriter<File>,
 }
 
 impl Write for Part {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        self.sealed.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.sealed.flush()
     }
 }
 
 impl Sink for Part {
     fn reopen(&mut self) -> io::Result<Box<dyn Read + Send>> {
-        let mut file = self.file.try_clone()?;
+        self.sealed.finish()?;
+        let mut file = self.sealed.get_ref().try_clone()?;
         file.seek(SeekFrom::Start(0))?;
-        Ok(Box::new(BufReader::with_capacity(READ_BYTES, file)))
+        Ok(opened(file, &self.key))
     }
 
     fn keep(mut self: Box<Self>, id: &str) -> io::Result<()> {
-        self.file.sync_all()?;
+        self.sealed.finish()?;
+        self.sealed.get_ref().sync_all()?;
         if let Some(part) = &self.path {
             fs::rename(part, path(&self.dir, id, SNAPSHOT))?;
         }
@@ -109,6 +126,10 @@ impl Drop for Part {
             drop(fs::remove_file(part));
         }
     }
+}
+
+fn opened(file: File, key: &Arc<DataKey>) -> Box<dyn Read + Send> {
+    Box::new(SealedReader::new(BufReader::with_capacity(READ_BYTES, file), Arc::clone(key)))
 }
 
 /// The names of the files of a kind, the last in order first: newest first.

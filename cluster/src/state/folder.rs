@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! copy-<n>/sled/      the durable copy; a higher n has replaced the lower ones
+//! copy-<n>/dek        the key that seals it, wrapped
 //! copy-<n>/whole      there once the copy was synced for the first time; without it the copy is nothing
 //! copy-<n>/tries      how often reading it has begun and not ended
 //! bad-<n>/            copies that were found damaged; two at most
@@ -11,12 +12,13 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use tokio::sync::watch;
 
 use crate::machine::Machine;
+use crate::seal::{DATA_KEY_FILE, GIVEN_UP, Kind, Vault};
 
 use super::changes::Changes;
 use super::copy::SledCopy;
@@ -33,12 +35,14 @@ pub struct Folder {
     pub path: PathBuf,
     /// Memory for sled's cache, in bytes. Reads do not come from it: it makes scattered writes cheaper.
     pub cache_bytes: u64,
+    /// Makes and opens the keys that seal it.
+    pub vault: Arc<Vault>,
 }
 
 impl Folder {
     /// A folder with a cache of 128 MiB.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), cache_bytes: 128 << 20 }
+    pub fn new(path: impl Into<PathBuf>, vault: Arc<Vault>) -> Self {
+        Self { path: path.into(), cache_bytes: 128 << 20, vault }
     }
 }
 
@@ -58,10 +62,11 @@ impl FolderDisk {
             if let Some(parent) = folder.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
                 sync_folder(parent)?;
             }
-            SnapshotFolder::open(&folder.path.join("snapshots"))
+            SnapshotFolder::open(&folder.path.join("snapshots"), &folder.vault)
         })();
         let snapshots = snapshots.map_err(|error| Fault::io("opening the state's folder", &error))?;
-        let copies = Copies { dir: folder.path.clone(), cache_bytes: folder.cache_bytes };
+        let (dir, vault) = (folder.path.clone(), Arc::clone(&folder.vault));
+        let copies = Copies { dir, cache_bytes: folder.cache_bytes, vault };
         Ok(Self { copies, snapshots, report, loaded: Mutex::new(None), writer: Mutex::new(None) })
     }
 
@@ -158,6 +163,7 @@ impl Media for FolderDisk {
 pub(super) struct Copies {
     dir: PathBuf,
     cache_bytes: u64,
+    vault: Arc<Vault>,
 }
 
 impl Copies {
@@ -184,6 +190,11 @@ impl Copies {
     ) -> io::Result<Result<(State, SledCopy), Damage>> {
         let path = self.path(COPY, number);
         check_unlocked(&path.join(SLED).join("db"))?;
+        let key = match self.vault.open(&path.join(DATA_KEY_FILE), Kind::Copy) {
+            Ok(key) => key,
+            Err(error) if error.is_loss() => return Ok(Err(Damage::new(error.to_string()))),
+            Err(error) => return Err(io::Error::other(error)),
+        };
         let tries = path.join(TRIES);
         // Some damage makes sled abort the process, which nobody can catch: count, so that it ends.
         let before = fs::read(&tries).unwrap_or_default();
@@ -191,7 +202,7 @@ impl Copies {
             return Ok(Err(Damage::new(format!("reading it ended the process {MAX_TRIES} times"))));
         }
         fs::write(&tries, [&before[..], b"x"].concat())?;
-        let read = on_thread(|| match SledCopy::open(&path.join(SLED), self.cache_bytes) {
+        let read = on_thread(|| match SledCopy::open(&path.join(SLED), self.cache_bytes, key) {
             Ok(mut copy) => Ok(copy.read(machine, limits).map(|state| (state, copy))),
             Err(error) if is_not_about_the_file(&error) => Err(error),
             Err(error) => Ok(Err(Damage::from(error))),
@@ -208,7 +219,8 @@ impl Copies {
         let path = self.path(COPY, number);
         let inner = path.join(SLED);
         fs::create_dir_all(&inner)?;
-        let mut copy = SledCopy::open(&inner, self.cache_bytes)?;
+        let key = self.vault.create(&path.join(DATA_KEY_FILE), Kind::Copy).map_err(io::Error::other)?;
+        let mut copy = SledCopy::open(&inner, self.cache_bytes, key)?;
         copy.fill(state)?;
         copy.sync_all(&inner)?;
         // The folders above it must be durable before the mark that they are.
@@ -220,6 +232,8 @@ impl Copies {
     }
 
     pub(super) fn remove_below(&self, number: u64) -> io::Result<()> {
+        // A key that is wrapped again meanwhile would leave a file in a folder that is being emptied.
+        let _still = self.vault.hold();
         for older in self.numbers(COPY)?.into_iter().filter(|&older| older < number) {
             // The mark first: half a copy must not be taken for a whole one.
             let path = self.path(COPY, older);
@@ -303,7 +317,7 @@ pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 const COPY: &str = "copy-";
-const BAD: &str = "bad-";
+const BAD: &str = GIVEN_UP;
 const SLED: &str = "sled";
 const WHOLE: &str = "whole";
 const TRIES: &str = "tries";

@@ -51,7 +51,7 @@ pub(super) trait Media: Send + Sync {
     /// The ids of the snapshots that were kept, newest first.
     fn snapshots(&self) -> io::Result<Vec<String>>;
 
-    /// Reads a snapshot; its length comes with it, in bytes.
+    /// Reads a snapshot; the length of what can be read comes with it, in bytes.
     fn open_snapshot(&self, id: &str) -> io::Result<(Box<dyn Read + Send>, u64)>;
 
     /// Moves a damaged snapshot out of the way.
@@ -63,7 +63,7 @@ pub(super) trait Media: Send + Sync {
 
 /// A snapshot on its way to the disk.
 pub(super) trait Sink: Write + Send {
-    /// Reads what has been written so far, from its start.
+    /// Reads what has been written, from its start. Nothing may be written afterwards.
     fn reopen(&mut self) -> io::Result<Box<dyn Read + Send>>;
 
     /// Makes it durable under `id`; of those kept, the oldest go until [`KEPT_SNAPSHOTS`] are left.

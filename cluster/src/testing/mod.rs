@@ -13,6 +13,7 @@
 mod clients;
 mod clock;
 mod disk;
+pub(crate) mod keys;
 mod machine;
 mod nemesis;
 mod network;

@@ -7,13 +7,16 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use tempfile::TempDir;
 
 use super::disk::SimDisk;
+use super::keys::TestKeys;
 use super::machine::Names;
 use super::random::Random;
+use crate::identity::{ClusterId, Identity, NodeId};
 use crate::log::LogDevice;
 use crate::log::disk::DiskLog;
 use crate::raft::Types;
 use crate::raft::log_store::LogStore;
 use crate::raft::machine_store::MachineStore;
+use crate::seal::Vault;
 use crate::state::{Disk, Folder, Limits, MemoryDisk, Store};
 
 struct Real;
@@ -29,8 +32,10 @@ fn stores(log: Arc<dyn LogDevice>, disk: &Disk) -> (LogStore, MachineStore) {
 impl StoreBuilder<Types, LogStore, MachineStore, TempDir> for Real {
     async fn build(&self) -> Result<(TempDir, LogStore, MachineStore), StorageError<Types>> {
         let folder = TempDir::new().unwrap();
-        let log = Arc::new(DiskLog::open(&folder.path().join("log")).unwrap());
-        let mut disk = Folder::new(folder.path().join("state"));
+        let owner = Identity { cluster: ClusterId::from_random([7; 16]), node: NodeId(1) };
+        let vault = Arc::new(Vault::new(folder.path(), owner, Arc::new(TestKeys::new(&[1]))));
+        let log = Arc::new(DiskLog::open(&folder.path().join("log"), &vault).unwrap());
+        let mut disk = Folder::new(folder.path().join("state"), vault);
         disk.cache_bytes = 1 << 20;
         let (log, machine) = stores(log, &Disk::Folder(disk));
         Ok((folder, log, machine))

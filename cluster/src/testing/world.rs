@@ -12,6 +12,7 @@ use tokio::time::{self, Instant};
 
 use super::clock::SimClock;
 use super::disk::SimDisk;
+use super::keys::TestKeys;
 use super::machine::Names;
 use super::network::SimNetwork;
 use super::random::Random;
@@ -123,7 +124,9 @@ impl World {
             clock: node.clock.clone(),
         };
         let identity = Identity { cluster: ClusterId::from_random([7; 16]), node: id };
-        let mut config = Config::new("", SocketAddr::from(([0, 0, 0, 0], 0)), "");
+        // Nothing here reaches a real disk, so nothing is sealed.
+        let keys = Arc::new(TestKeys::new(&[1]));
+        let mut config = Config::new("", SocketAddr::from(([0, 0, 0, 0], 0)), "", keys);
         config.snapshot_every = 60;
         config.log_kept = 20;
         let node_started = Node::start(identity, member(id), &config, parts).await;

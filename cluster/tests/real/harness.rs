@@ -18,6 +18,7 @@ use futures_util::future::BoxFuture;
 use tempfile::TempDir;
 use tokio::time::{self, Instant};
 
+use crate::keys::TestKeys;
 use crate::machine::{Names, proposal};
 
 pub(crate) struct Nodes {
@@ -27,6 +28,8 @@ pub(crate) struct Nodes {
     pub(crate) snapshot_every: u64,
     /// Where nodes listened before.
     pub(crate) addresses: BTreeMap<u64, SocketAddr>,
+    /// Of all nodes.
+    pub(crate) keys: TestKeys,
     ids: AtomicU64,
 }
 
@@ -52,6 +55,7 @@ impl Nodes {
             running: vec![None; 9],
             snapshot_every,
             addresses: BTreeMap::new(),
+            keys: TestKeys::new(&[1]),
             ids: AtomicU64::new(1),
         }
     }
@@ -68,7 +72,7 @@ impl Nodes {
         let url = format!("http://node-{id}");
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let address = self.addresses.get(&id).copied().unwrap_or(any);
-        let mut config = Config::new(self.folder(id), address, url);
+        let mut config = Config::new(self.folder(id), address, url, Arc::new(self.keys.clone()));
         config.snapshot_every = self.snapshot_every;
         config.log_kept = self.snapshot_every / 10;
         // Tests share two cores with other tests.

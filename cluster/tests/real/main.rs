@@ -9,7 +9,10 @@
 
 mod harness;
 mod join;
+#[path = "../../src/testing/keys.rs"]
+mod keys;
 mod machine;
 mod reads;
 mod restart;
+mod sealing;
 mod strangers;

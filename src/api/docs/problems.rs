@@ -8,7 +8,7 @@ const REFUSALS: [(u16, &str, &str); 12] = [
     (401, "Unauthenticated", "The token or the credentials are missing, wrong, expired or revoked."),
     (403, "Forbidden", "The caller is known and may not do this."),
     (404, "NotFound", "There is no such thing, or none that this caller may know of."),
-    (409, "Conflict", "What must be unique is taken."),
+    (409, "Conflict", "What must be unique is taken, or what is to go is still needed."),
     (410, "Gone", "The rows of that revision are no longer kept."),
     (412, "PreconditionFailed", "A thing is not at the revision asked for. Nothing was done."),
     (413, "TooLarge", "The body is longer than 64 KiB."),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 use warp::http::StatusCode;
+use warp::http::header::{CACHE_CONTROL, HeaderValue};
 
 use super::users::UserView;
 use super::{Answer, Api, Call, Operation, Route, route};
@@ -157,8 +158,13 @@ async fn show(api: &Api, call: &Call, account: &str) -> Answer {
 async fn jwks(api: &Api, call: &Call, account: &str) -> Answer {
     let view = api.app.view(call.freshness()?, call.context.deadline).await?;
     let keys = api.app.jwks(&view, account_id(account)?)?;
-    Ok(reply::at(view.revision(), StatusCode::OK, &keys))
+    let mut reply = reply::at(view.revision(), StatusCode::OK, &keys);
+    reply.headers_mut().insert(CACHE_CONTROL, KEYS_MAY_BE_KEPT);
+    Ok(reply)
 }
+
+/// A key that is new signs at once and is unknown to who keeps the set before; so not for long.
+const KEYS_MAY_BE_KEPT: HeaderValue = HeaderValue::from_static("public, max-age=60");
 
 async fn rotate(api: &Api, call: &Call, account: &str) -> Answer {
     let (caller, request) = api.writer(call, account).await?;

@@ -90,9 +90,15 @@ impl MembersView {
 
 /// What this node knows now, without asking others: an operator asks most when there is no leader.
 async fn members(api: &Api, call: &Call) -> Answer {
-    if !api.app.is_operator(call.bearer()?) {
-        return Err(Problem::unauthenticated("not_operator", "This takes the token of an operator."));
-    }
+    operator_only(api, call)?;
     let status = api.app.cluster.status();
     Ok(reply::at(status.revision, StatusCode::OK, &MembersView::new(&status)))
+}
+
+/// Refuses whoever cannot read this node's keys.
+pub(super) fn operator_only(api: &Api, call: &Call) -> Result<(), Problem> {
+    if api.app.is_operator(call.bearer()?) {
+        return Ok(());
+    }
+    Err(Problem::unauthenticated("not_operator", "This takes the token of an operator."))
 }

@@ -7,6 +7,7 @@ mod accounts;
 mod audit;
 mod checks;
 mod cluster;
+mod keys;
 mod memberships;
 mod roles;
 mod service_accounts;
@@ -34,6 +35,7 @@ pub fn routes() -> Vec<Route> {
         audit::routes(),
         checks::routes(),
         cluster::routes(),
+        keys::routes(),
         memberships::routes(),
         roles::routes(),
         service_accounts::routes(),
@@ -61,7 +63,7 @@ pub(super) fn operations() -> Vec<Group> {
         group("Tokens", "Refresh, validate, introspect, revoke.", tokens::operations()),
         group("Transactions", "Several changes at once.", transactions::operations()),
         group("Audit", "Who did what, when.", audit::operations()),
-        group("Cluster", "For operators.", cluster::operations()),
+        group("Cluster", "For operators.", [cluster::operations(), keys::operations()].concat()),
     ]
 }
 

@@ -9,6 +9,7 @@ use super::super::holder::Recovery;
 use super::super::key::{KeyAlgorithm, KeyState, NewSigningKey};
 use super::super::lockout::{Lockout, RefusedSignIn, Why};
 use super::super::policy::PasswordPolicy;
+use super::super::reseal::{Resealed, SealedSecret};
 use super::super::role::{NewRole, RoleChanges};
 use super::super::service::{Client, NewApiKey, NewServiceAccount};
 use super::super::session::{Family, Grant, Method, NewRefresh, NewSession, Proof, Refresh, Rotation};
@@ -204,6 +205,7 @@ fn later_actions() -> Vec<Action> {
         Action::SetClient { service: service(), client: client() },
         Action::Observe(vec![observation()]),
         Action::ProvePassword { user: self::user(), revision: 300 },
+        Action::Reseal(Resealed { secret: SealedSecret::MintKey, was: sealed(), now: sealed() }),
         Action::SetRoles { principal: Principal::User(self::user()), roles: vec![role()] },
     ]
 }
@@ -248,6 +250,10 @@ pub(super) fn grant() -> Grant {
 
 pub(super) fn subject() -> SubjectId {
     SubjectId::new(uuid(0xe0))
+}
+
+pub(super) fn sealed_secrets() -> Vec<SealedSecret> {
+    vec![SealedSecret::MintKey, SealedSecret::SigningKey("kid".to_owned())]
 }
 
 pub(super) fn actors() -> Vec<Actor> {

@@ -4,8 +4,8 @@
 use proptest::prelude::*;
 
 use super::super::rows::tables;
-use super::super::{AccountId, Action, Read};
-use super::world::{Taken, World};
+use super::super::{AccountId, Read};
+use super::world::{Taken, World, is_of_cluster};
 use super::{config, history};
 
 proptest! {
@@ -47,8 +47,11 @@ fn is_own(taken: &Taken, world: &World, key: &[u8]) -> Result<(), &'static str> 
             Ok(())
         }
         Some((b'g', [2])) => {
-            let is_installed = matches!(taken.command.action, Action::InstallSecrets(_));
-            if is_installed && account == AccountId::CLUSTER { Ok(()) } else { Err("the cluster's secrets") }
+            if is_of_cluster(&taken.command.action) && account == AccountId::CLUSTER {
+                Ok(())
+            } else {
+                Err("the cluster's secrets")
+            }
         }
         _ => Err("a row outside the key layout"),
     }

@@ -10,6 +10,7 @@ use super::super::account::NewAccount;
 use super::super::cluster::ClusterSecrets;
 use super::super::key::{KeyAlgorithm, NewSigningKey};
 use super::super::lockout::{Lockout, RefusedSignIn, Why};
+use super::super::reseal::{Resealed, SealedSecret};
 use super::super::role::{NewRole, RoleChanges};
 use super::super::service::{NewApiKey, NewServiceAccount};
 use super::super::session::{Grant, NewRefresh, NewSession, Proof, Rotation};
@@ -119,7 +120,7 @@ fn action() -> impl Strategy<Value = Action> {
         6 => service_action(),
         9 => role_action(),
         18 => session_action(),
-        2 => rare_action(),
+        3 => rare_action(),
     ]
 }
 
@@ -128,6 +129,14 @@ fn rare_action() -> impl Strategy<Value = Action> {
         any_token().prop_map(|hash| {
             let sealed = Sealed::new(hash.as_bytes().to_vec());
             Action::InstallSecrets(ClusterSecrets { mint_key: sealed })
+        }),
+        (any_token(), any_token()).prop_map(|(was, now)| {
+            let [was, now] = [was, now].map(|hash| Sealed::new(hash.as_bytes().to_vec()));
+            Action::Reseal(Resealed { secret: SealedSecret::MintKey, was, now })
+        }),
+        (signing_key(), any_token()).prop_map(|(key, now)| {
+            let now = Sealed::new(now.as_bytes().to_vec());
+            Action::Reseal(Resealed { secret: SealedSecret::SigningKey(key.id), was: key.private, now })
         }),
         (new_user(), signing_key()).prop_map(|(root, key)| Action::CreateAccount(NewAccount { root, key })),
         (signing_key(), lifetime())

@@ -2,6 +2,7 @@
 
 use super::super::account::NewAccount;
 use super::super::key::{KeyAlgorithm, NewSigningKey};
+use super::super::reseal::{Resealed, SealedSecret};
 use super::super::role::NewRole;
 use super::super::rows::tables;
 use super::super::session::{Grant, NewRefresh, NewSession, Proof};
@@ -93,7 +94,7 @@ impl World {
     }
 
     fn command(&self, step: &Step) -> Command {
-        let is_cluster = step.account == 0 && matches!(step.action, Action::InstallSecrets(_));
+        let is_cluster = step.account == 0 && is_of_cluster(&step.action);
         let account = if is_cluster { AccountId::CLUSTER } else { account(step.account) };
         let by = match &step.by {
             By::System => Actor::System,
@@ -178,4 +179,10 @@ pub(super) fn new_user(n: u8, name: &str, email: Option<Email>, roles: Vec<RoleN
         password: PasswordHash::new("first".to_owned()),
         roles,
     }
+}
+
+/// Whether an action is about the cluster's own secrets.
+pub(super) fn is_of_cluster(action: &Action) -> bool {
+    let reseals = |new: &Resealed| new.secret == SealedSecret::MintKey;
+    matches!(action, Action::InstallSecrets(_)) || matches!(action, Action::Reseal(new) if reseals(new))
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::super::reseal::SealedSecret;
 use super::super::testing::MemoryRows;
 use super::super::{
     AccountId, Action, Actor, Command, Expectation, Lifetime, Origin, Principal, Rejection, Reply, Timestamp,
-    account, audit, authority, holder, key, lockout, membership, role, service, session, subject,
+    account, audit, authority, holder, key, lockout, membership, reseal, role, service, session, subject,
     subject_key, user,
 };
 use super::words::{Labels, Words, secret, session_id};
@@ -217,6 +218,17 @@ impl Runner {
             "verifying" => {
                 let keys = key::list(rows, account).unwrap();
                 listed(keys.into_iter().filter(|key| key.verifies(at)).map(|key| key.id))
+            }
+            "sealed" => {
+                let secrets = reseal::list(rows, account).unwrap();
+                listed(secrets.iter().map(|(secret, sealed)| {
+                    let name = if let SealedSecret::SigningKey(id) = secret { id } else { "mint-key" };
+                    format!("{name}={}", String::from_utf8_lossy(sealed.as_bytes()))
+                }))
+            }
+            "next-account" => {
+                let after = if first == "-" { None } else { Some(self.labels.account(first)) };
+                account::next(rows, after).map_or("none".to_owned(), |id| self.labels.account_name(id))
             }
             "signing-keys" => key::list(rows, account).unwrap().len().to_string(),
             "audit" => {

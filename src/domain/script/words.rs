@@ -11,6 +11,7 @@ use super::super::cluster::ClusterSecrets;
 use super::super::holder::Recovery;
 use super::super::key::{KeyAlgorithm, NewSigningKey};
 use super::super::lockout::{Lockout, RefusedSignIn, Why};
+use super::super::reseal::{Resealed, SealedSecret};
 use super::super::role::{NewRole, RoleChanges};
 use super::super::service::{NewApiKey, NewServiceAccount};
 use super::super::session::{Grant, NewRefresh, NewSession, Proof, Rotation};
@@ -63,10 +64,7 @@ impl<'l> Words<'l> {
     pub(super) fn action(&self, labels: &mut Labels, seen: u64) -> Option<Action> {
         let first = self.at(1);
         let action = match self.verb() {
-            "install-secrets" => {
-                let sealed = Sealed::new(first.as_bytes().to_vec());
-                Action::InstallSecrets(ClusterSecrets { mint_key: sealed })
-            }
+            "install-secrets" => Action::InstallSecrets(ClusterSecrets { mint_key: sealed(first) }),
             "create-account" => Action::CreateAccount(NewAccount {
                 root: self.new_user(labels, self.option("name")),
                 key: signing_key(self.option("key").unwrap_or("key-1")),
@@ -100,6 +98,15 @@ impl<'l> Words<'l> {
                 key: signing_key(first),
                 retire_after: self.lifetime("retire", 3_600),
             },
+            // The bytes as text, but for what `rotate-key` makes.
+            "reseal" => Action::Reseal(Resealed {
+                secret: match first {
+                    "mint-key" => SealedSecret::MintKey,
+                    id => SealedSecret::SigningKey(id.to_owned()),
+                },
+                was: sealed(self.option("was").unwrap_or("new")),
+                now: sealed(self.option("now").unwrap_or("new")),
+            }),
             "create-role" => Action::CreateRole(NewRole {
                 name: self.role(1),
                 description: self.label("text"),
@@ -432,8 +439,12 @@ fn signing_key(label: &str) -> NewSigningKey {
         id: label.to_owned(),
         algorithm: KeyAlgorithm::EdDsa,
         public: vec![1; 32],
-        private: Sealed::new(vec![2; 32]),
+        private: sealed("new"),
     }
+}
+
+fn sealed(text: &str) -> Sealed {
+    Sealed::new(text.as_bytes().to_vec())
 }
 
 fn id(kind: &str, label: &str) -> Uuid {

@@ -6,18 +6,39 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::super::copy::SledCopy;
-use super::super::{Disk, Entry, Folder, Recovery, State, Store};
+use super::super::{Disk, Entry, Fault, Folder, Recovery, State, Store};
 use super::*;
+use crate::identity::{ClusterId, Identity, NodeId};
+use crate::seal::{DataKey, DataKeyBytes, KeyWrapper, Vault};
+use crate::testing::keys::TestKeys;
 
 const CACHE_BYTES: u64 = 4 << 20;
 
-fn open(path: &Path) -> (Store, Recovery) {
-    let folder = Folder { path: path.to_owned(), cache_bytes: CACHE_BYTES };
-    Store::open(&Disk::Folder(folder), toy(), Limits::default()).unwrap()
+pub(super) fn open(path: &Path) -> (Store, Recovery) {
+    open_with(path, &[1]).unwrap()
+}
+
+pub(super) fn open_with(path: &Path, keys: &[u8]) -> Result<(Store, Recovery), Fault> {
+    let folder = Folder { path: path.to_owned(), cache_bytes: CACHE_BYTES, vault: vault(path, keys) };
+    Store::open(&Disk::Folder(folder), toy(), Limits::default())
+}
+
+/// The same owner everywhere, so that a folder that was copied opens.
+pub(super) fn vault(path: &Path, keys: &[u8]) -> Arc<Vault> {
+    vault_of(path, Arc::new(TestKeys::new(keys)))
+}
+
+pub(super) fn vault_of(path: &Path, keys: Arc<dyn KeyWrapper>) -> Arc<Vault> {
+    let owner = Identity { cluster: ClusterId::from_random([7; 16]), node: NodeId(1) };
+    Arc::new(Vault::new(path, owner, keys))
+}
+
+pub(super) fn copy_key(byte: u8) -> DataKey {
+    DataKey::new(&DataKeyBytes::new([byte; 32])).unwrap()
 }
 
 /// Rows of many lengths: short, one piece, several pieces, long keys; some change and go again.
-fn write(store: &Store, index: u64) {
+pub(super) fn write(store: &Store, index: u64) {
     let length = [3, 40, 1_990, 1_992, 2_000, 9_000, 0][index as usize % 7];
     let filling = index.to_le_bytes();
     let value: Vec<u8> = filling.iter().copied().cycle().take(length).collect();
@@ -44,7 +65,7 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-fn sled_file(folder: &Path) -> PathBuf {
+pub(super) fn sled_file(folder: &Path) -> PathBuf {
     let mut copies: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -55,7 +76,7 @@ fn sled_file(folder: &Path) -> PathBuf {
 }
 
 /// A store with a snapshot at 59 and more behind it, closed. What its digest was at each index comes too.
-async fn filled(path: &Path) -> Vec<u128> {
+pub(super) async fn filled(path: &Path) -> Vec<u128> {
     let (store, recovery) = open(path);
     assert_eq!(recovery, Recovery::Empty);
     let mut digests = vec![];
@@ -251,6 +272,7 @@ async fn a_crash_amid_an_installation_leaves_the_old_or_the_new() {
     // The snapshot is kept, the copy not made yet.
     let snapshot = only_snapshot(&dir.path().join("from"));
     fs::copy(&snapshot, live.join("snapshots").join(snapshot.file_name().unwrap())).unwrap();
+    fs::copy(snapshot.with_file_name("dek"), live.join("snapshots/dek")).unwrap();
     let (store, recovery) = open(&live);
     assert!(matches!(recovery, Recovery::RebuiltFromSnapshot { aside: None, .. }), "{recovery:?}");
     assert_eq!(store.view().digest(), digests[59]);
@@ -273,7 +295,7 @@ async fn the_two_newest_snapshots_are_kept() {
     }
     drop(store.receive_snapshot().unwrap());
     let names = fs::read_dir(dir.path().join("snapshots")).unwrap().count();
-    assert_eq!(names, 2);
+    assert_eq!(names, 3, "two and their key");
     assert_eq!(store.snapshot().unwrap().applied, Some(at_index(3)));
 }
 
@@ -295,7 +317,7 @@ async fn a_copy_in_use_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let digests = filled(dir.path()).await;
     let (first, _) = open(dir.path());
-    let folder = Folder::new(dir.path());
+    let folder = Folder::new(dir.path(), vault(dir.path(), &[1]));
     let second = Store::open(&Disk::Folder(folder), toy(), Limits::default());
     assert!(second.unwrap_err().to_string().contains("another process"));
     write(&first, 100);
@@ -323,10 +345,10 @@ async fn rows_that_go_missing_in_sled_are_missed() {
 fn a_value_that_shrinks_leaves_no_piece_behind() {
     let dir = tempfile::tempdir().unwrap();
     let (one, other) = (dir.path().join("one"), dir.path().join("other"));
-    let mut followed = SledCopy::open(&one, CACHE_BYTES).unwrap();
+    let mut followed = SledCopy::open(&one, CACHE_BYTES, copy_key(1)).unwrap();
     let mut state = State::empty(small_limits());
     followed.fill(&state).unwrap();
-    for (index, length) in (0..).zip([9_000, 10, 70_000, 2_001, 5_000, 1_996, 1_992, 0, 4_000]) {
+    for (index, length) in (0..).zip([9_000, 10, 70_000, 2_001, 1_950, 10, 1_992, 0, 4_000]) {
         let key = if index % 3 == 0 { vec![b'a'; 600] } else { b"a".to_vec() };
         let put = Op::Put(key.clone(), vec![1; length]);
         let ops = if index == 8 { vec![Op::Delete(key)] } else { vec![put] };
@@ -336,7 +358,7 @@ fn a_value_that_shrinks_leaves_no_piece_behind() {
         followed.write(&state.apply_entry(&Toy, at_index(index), at, &proposals).1).unwrap();
         assert_eq!(followed.read(&Toy, small_limits()).unwrap().digest(), state.digest());
     }
-    let mut fresh = SledCopy::open(&other, CACHE_BYTES).unwrap();
+    let mut fresh = SledCopy::open(&other, CACHE_BYTES, copy_key(1)).unwrap();
     fresh.fill(&state).unwrap();
     assert_eq!(followed.names(), fresh.names());
     assert!(followed.longest_value() <= 2_048);
@@ -345,6 +367,7 @@ fn a_value_that_shrinks_leaves_no_piece_behind() {
 fn only_snapshot(folder: &Path) -> PathBuf {
     let mut all: Vec<_> =
         fs::read_dir(folder.join("snapshots")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    all.retain(|path| path.file_name().is_some_and(|name| name != "dek"));
     assert_eq!(all.len(), 1, "{all:?}");
     all.pop().unwrap()
 }

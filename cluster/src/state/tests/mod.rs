@@ -2,6 +2,7 @@
 
 mod disk;
 mod pure;
+mod sealed;
 mod store;
 
 use std::sync::Arc;
