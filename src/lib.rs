@@ -12,6 +12,7 @@ pub mod dev;
 pub mod domain;
 pub mod http;
 pub mod node;
+pub mod rate;
 pub mod replica;
 pub mod secret;
 pub mod telemetry;

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::api::Api;
+use crate::api::limits::RequestLimits;
 use crate::app::bootstrap::NotOpened;
 use crate::app::{self, App, KeyRing};
 use crate::auth::hasher::{Hasher, HasherConfig};
@@ -32,6 +33,7 @@ pub struct Node {
     sources: Arc<Sources>,
     server: Server,
     opening: tokio::task::JoinHandle<()>,
+    recording: tokio::task::JoinHandle<()>,
     fatal: watch::Receiver<Option<String>>,
 }
 
@@ -81,6 +83,7 @@ impl Node {
         let tenants =
             start_tenants(config, &cluster).await.map_err(|error| NodeError::Actors(error.to_string()))?;
         let orders = Orders::new(cluster.clone(), tenants.clone());
+        let forwards = orders.clone();
         let settings = app_settings(config, &cluster);
         let app = Arc::new(App::new(cluster.clone(), orders, hasher, keyring, settings, clock)?);
 
@@ -88,16 +91,19 @@ impl Node {
         let http_metrics = metrics.register(|registry| {
             registry.register_collector(Box::new(Figures(Arc::downgrade(&sources))));
             app.counts().register(registry);
+            forwards.register(registry);
             HttpMetrics::register(registry)
         });
         let address = http.listen;
-        let api = Api { app: Arc::clone(&app), metrics };
+        let limits = Arc::new(RequestLimits::new(&config.limits));
+        let api = Api { app: Arc::clone(&app), limits, metrics };
         let server = Server::bind(http, api.router()?, http_metrics)
             .await
             .map_err(|source| NodeError::Listen { address, source })?;
         let (told, fatal) = watch::channel(None);
+        let recording = tokio::spawn(Arc::clone(&app).record());
         let opening = tokio::spawn(watch_over(app, sources.cluster.clone(), told));
-        Ok(Self { sources, server, opening, fatal })
+        Ok(Self { sources, server, opening, recording, fatal })
     }
 
     /// The cluster this node belongs to.
@@ -128,10 +134,17 @@ impl Node {
         }
     }
 
-    /// Stops in reverse: no new requests, those under way finish, a leader hands over, the disk is synced.
-    pub async fn stop(self) {
+    /// Stops in reverse: no new requests, those under way finish, what was seen is written down, a leader hands
+    /// over, the disk is synced.
+    pub async fn stop(mut self) {
         self.opening.abort();
         self.server.stop().await;
+        self.sources.app.stop_recording();
+        if tokio::time::timeout(DRAIN, &mut self.recording).await.is_err() {
+            self.recording.abort();
+            let lost = self.sources.app.observer_stats().waiting;
+            tracing::warn!(lost, "the node stops before what it saw is written into the audit trails");
+        }
         self.sources.tenants.drain(Instant::now() + DRAIN).await;
         self.sources.cluster.shutdown().await;
     }
@@ -223,7 +236,9 @@ fn app_settings(config: &Config, cluster: &Cluster) -> app::Settings {
         refresh_token: Lifetime(millis(config.refresh_token_lifetime)),
         api_key: Lifetime(millis(config.api_key_lifetime)),
         jwt_secret: config.jwt_secret.clone(),
-        keystone: app::terms::Keystone::default(),
+        keystone: config.keystone.clone(),
+        doors: config.doors,
+        limits: config.limits,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::raft::Member;
 use crate::seal::{DataKeyError, DataKeyStatus};
 use crate::state::View;
 use crate::status::{self, Status};
+use crate::usage::DiskUsage;
 
 /// A running node of a cluster. Clones are the same node.
 ///
@@ -151,6 +152,12 @@ impl Cluster {
     #[must_use]
     pub fn status(&self) -> Status {
         status::of(self.core(), self.node.is_recovered())
+    }
+
+    /// Bytes of its files, asked of the file system now. Nothing once it has stopped.
+    #[must_use]
+    pub fn disk_usage(&self) -> Option<DiskUsage> {
+        self.node.disk_usage()
     }
 
     /// Whether it can serve: it has caught up since its start, knows a leader, and is not stopping.

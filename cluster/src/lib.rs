@@ -74,6 +74,7 @@ pub mod state;
 pub mod status;
 #[cfg(test)]
 mod testing;
+pub mod usage;
 mod wire;
 
 pub use call::CallHandler;
@@ -90,3 +91,4 @@ pub use raft::Member;
 pub use seal::KeyWrapper;
 pub use state::View;
 pub use status::{MemberStatus, Role, Status};
+pub use usage::DiskUsage;

@@ -28,6 +28,7 @@ use crate::raft::service::RaftService;
 use crate::raft::{Member, Raft, convert, settings};
 use crate::seal::Vault;
 use crate::state::{Durability, LogPosition, Store};
+use crate::usage::{self, DiskUsage};
 use crate::wire::{Request, Response};
 
 /// What a node stands on.
@@ -127,6 +128,14 @@ impl Node {
     pub(crate) fn mark_started(&self) -> Result<(), StartError> {
         let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
         folder.as_ref().map_or(Ok(()), |folder| Ok(folder.mark_started()?))
+    }
+
+    /// What its data folder holds; nothing when it has none, or has let go of it.
+    pub(crate) fn disk_usage(&self) -> Option<DiskUsage> {
+        let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        let (log, state) = folder.as_ref().map(|folder| (folder.log(), folder.state()))?;
+        drop(folder);
+        Some(usage::of(&log, &state))
     }
 
     pub(crate) fn is_recovered(&self) -> bool {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use warp::http::header::{AUTHORIZATION, HeaderName, IF_MATCH, USER_AGENT};
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::seen::Asker;
 use crate::app::Request;
+use crate::app::admit::Left;
 use crate::domain::Origin;
 use crate::http::context::Context;
 use crate::http::problem::Problem;
@@ -27,28 +29,38 @@ pub struct Call {
     pub context: Context,
     /// Method and path pattern, as in `POST /v1/accounts`.
     pub route: &'static str,
+    /// What it has left of limits, once that is known.
+    left: Left,
     parameters: Vec<(&'static str, String)>,
     headers: HeaderMap,
     query: Option<String>,
     body: Bytes,
+    asker: Asker,
 }
 
 impl Call {
-    pub(super) const fn new(
+    pub(super) fn new(
         context: Context,
         route: &'static str,
+        left: Left,
         parameters: Vec<(&'static str, String)>,
         headers: HeaderMap,
         query: Option<String>,
         body: Bytes,
     ) -> Self {
-        Self { context, route, parameters, headers, query, body }
+        Self { context, route, left, parameters, headers, query, body, asker: Asker::default() }
     }
 
     /// A parameter of the path, decoded; empty for one that the pattern does not have.
     #[must_use]
     pub fn parameter(&self, name: &str) -> &str {
         self.parameters.iter().find(|(has, _)| *has == name).map_or("", |(_, text)| text.as_str())
+    }
+
+    /// The headers.
+    #[must_use]
+    pub const fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     /// The body.
@@ -150,6 +162,7 @@ impl Call {
     /// When the idempotency key is not one.
     pub fn request(&self, account: &str, principal: &str) -> Result<Request, Problem> {
         let request = Request::once(self.context.deadline, self.origin());
+        let request = request.counted(self.context.source, self.left.clone());
         let Some(key) = self.one(&IDEMPOTENCY_KEY)? else { return Ok(request) };
         if !(1..=255).contains(&key.len()) || !key.bytes().all(|b| b.is_ascii_graphic()) {
             let rule = "An idempotency key has 1 to 255 visible ASCII characters.";
@@ -172,10 +185,15 @@ impl Call {
         said
     }
 
-    fn origin(&self) -> Origin {
+    pub(super) const fn asker(&self) -> &Asker {
+        &self.asker
+    }
+
+    /// Where it came from, for the audit trail.
+    pub(super) fn origin(&self) -> Origin {
         let agent = self.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
         let agent = agent.map(|agent| agent.chars().filter(|c| !c.is_control()).take(200).collect());
-        Origin { address: Some(self.context.peer.ip().to_string()), agent }
+        Origin { address: Some(self.context.source.to_string()), agent }
     }
 
     /// A header that may be given once.

@@ -96,7 +96,7 @@ fn sign_up_root_operation(route: &'static str, id: &'static str) -> Operation {
         .open()
         .takes::<NewRoot>(example)
         .gives_new::<UserRecord>()
-        .refuses(&[409])
+        .refuses(&[403, 409])
 }
 
 fn sign_in_root_operation(route: &'static str, id: &'static str) -> Operation {
@@ -157,11 +157,12 @@ struct RootCredentials {
 async fn sign_in_root(api: &Api, call: &Call) -> Answer {
     let body: RootCredentials = call.json()?;
     let password = Password::parse(body.password).map_err(Failure::from)?;
+    let request = call.request("", "")?;
     let Ok(email) = Email::parse(&body.email) else {
-        return signed_in(api.app.sign_in_nobody(password, &call.request("", "")?).await);
+        return signed_in(api.app.sign_in_nobody(password, &request).await);
     };
     let terms = api.app.native_terms(RefreshStyle::Rotating);
-    signed_in(api.app.sign_in(&Who::Root(email), password, &terms, &call.request("", "")?).await)
+    signed_in(api.app.sign_in(&Who::Root(email), password, &terms, &request).await)
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -207,12 +208,13 @@ struct IamCredentials {
 async fn sign_in_iam(api: &Api, call: &Call) -> Answer {
     let body: IamCredentials = call.json()?;
     let password = Password::parse(body.password).map_err(Failure::from)?;
+    let request = call.request("", "")?;
     let Ok(account) = AccountId::parse(&body.account_id) else {
-        return signed_in(api.app.sign_in_nobody(password, &call.request("", "")?).await);
+        return signed_in(api.app.sign_in_nobody(password, &request).await);
     };
     let who = Who::NotRoot(account, body.email);
     let terms = api.app.native_terms(RefreshStyle::Rotating);
-    signed_in(api.app.sign_in(&who, password, &terms, &call.request("", "")?).await)
+    signed_in(api.app.sign_in(&who, password, &terms, &request).await)
 }
 
 async fn get_user(api: &Api, call: &Call, id: &str) -> Answer {
@@ -224,6 +226,7 @@ async fn get_user(api: &Api, call: &Call, id: &str) -> Answer {
         Freshness::Linearizable | Freshness::Bounded(_) | Freshness::AtLeast(_) => view.clone(),
     };
     let caller = api.app.authenticate(&now, token)?;
+    call.comes_from(caller.account(), caller.actor());
     let id = reachable(&caller, id)?;
     let found = user::find(&view, caller.account(), id)?;
     let stored = found.filter(|row| row.value.status != UserStatus::Deleted).ok_or_else(bad_id)?;

@@ -9,10 +9,14 @@ pub mod docs;
 pub mod health;
 pub mod iam;
 pub mod keystone;
+pub mod limits;
 pub mod native;
 pub mod problems;
+pub mod record;
 pub mod reply;
+pub mod rodmena;
 pub mod routes;
+pub mod seen;
 pub mod signed;
 
 use std::sync::Arc;
@@ -24,12 +28,14 @@ use crate::app::App;
 use crate::http::problem::{self, Problem};
 use crate::http::router::{Router, Surface};
 use crate::telemetry::Metrics;
-use routes::{Route, Routes, route};
+use limits::{LimitClass, RequestLimits};
+use routes::{Route, Routes, in_class, route};
 
 /// Everything handlers are given.
 #[derive(Clone, Debug)]
 pub struct Api {
     pub app: Arc<App>,
+    pub limits: Arc<RequestLimits>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -48,8 +54,15 @@ impl Api {
             .with(Surface::new("/v1", self.filter(native::routes())?))
             .with(Surface::new("/iam", self.filter(iam::routes())?).render(problem::detail))
             .with(Surface::new("/api/v1", self.filter(keystone::routes())?).render(keystone::render))
+            .with(
+                Surface::new("/api", self.filter(rodmena::routes())?)
+                    .render(rodmena::render)
+                    .behind(rodmena::gate),
+            )
             .with(Surface::new("/health", probes.clone()))
             .with(Surface::new("/ready", probes.clone()))
+            .with(Surface::new("/readyz", probes.clone()))
+            .with(Surface::new("/ping", probes.clone()))
             .with(Surface::new("/metrics", probes))
             .with(Surface::new("/openapi.json", docs.clone()))
             .with(Surface::new("/docs", docs).pages()))
@@ -58,7 +71,15 @@ impl Api {
     /// Every route of every surface.
     #[must_use]
     pub fn routes() -> Vec<Route> {
-        [native::routes(), iam::routes(), keystone::routes(), health::routes(), docs::routes()].concat()
+        [
+            native::routes(),
+            iam::routes(),
+            keystone::routes(),
+            rodmena::routes(),
+            health::routes(),
+            docs::routes(),
+        ]
+        .concat()
     }
 
     fn filter(&self, routes: Vec<Route>) -> Result<BoxedFilter<(Response,)>, matchit::InsertError> {

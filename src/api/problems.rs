@@ -5,6 +5,7 @@ use warp::http::StatusCode;
 use crate::app::Failure;
 use crate::auth::password::Password;
 use crate::domain::Rejection;
+use crate::http::limit;
 use crate::http::problem::Problem;
 use conclave_cluster::Unavailable;
 use conclave_cluster::state::AsOfError;
@@ -26,6 +27,11 @@ impl From<Failure> for Problem {
                 let seconds = retry_after.as_secs().max(1);
                 Self::unavailable("busy", "Too much is waiting already. Nothing was done.", seconds)
             }
+            Failure::Limited(exceeded) => limit::exceeded(exceeded),
+            Failure::SwitchedOff { setting } => Self::forbidden(
+                "switched_off",
+                format!("An operator has switched this off ({setting}). Nothing was done."),
+            ),
             // What clients of these surfaces are told is the same for all that is wrong with a sign-in.
             Failure::Locked { .. } | Failure::Disabled => Rejection::BadCredentials.into(),
             Failure::NothingGranted => {

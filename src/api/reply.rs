@@ -56,6 +56,12 @@ pub fn time(at: Timestamp) -> String {
     crate::clock::rfc3339(LogTime(at.0))
 }
 
+/// A key of ours as a cursor.
+#[must_use]
+pub fn cursor(key: impl std::fmt::Display) -> String {
+    URL_SAFE_NO_PAD.encode(key.to_string())
+}
+
 /// Which part of a list a client wants.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -68,7 +74,7 @@ pub struct PageQuery {
 }
 
 /// A part of a list.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Page<T> {
     pub items: Vec<T>,
     /// The cursor of the next page; missing on the last.
@@ -109,7 +115,7 @@ impl<T> Page<T> {
     pub fn new<R>(mut rows: Vec<R>, limit: usize, key: impl Fn(&R) -> String, view: impl Fn(R) -> T) -> Self {
         let has_more = rows.len() > limit;
         rows.truncate(limit);
-        let next = rows.last().filter(|_| has_more).map(|row| URL_SAFE_NO_PAD.encode(key(row)));
+        let next = rows.last().filter(|_| has_more).map(|row| cursor(key(row)));
         Self { items: rows.into_iter().map(view).collect(), next }
     }
 }

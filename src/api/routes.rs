@@ -20,8 +20,12 @@ use warp::path::FullPath;
 use warp::reply::{Reply, Response};
 
 use super::call::Call;
+use super::limits::LimitClass;
+use super::seen::Witness;
 use super::{Answer, Api};
+use crate::app::admit::Left;
 use crate::http::context::{Context, context};
+use crate::http::limit;
 use crate::http::metrics::Endpoint;
 use crate::http::problem::Problem;
 use crate::http::query::{self, decode};
@@ -41,6 +45,23 @@ pub struct Route {
     /// Method and pattern: names the route in metrics and idempotency keys.
     pub name: &'static str,
     pub handler: Handler,
+    /// The general limit that it counts against.
+    pub class: LimitClass,
+}
+
+impl Route {
+    /// Counts it against another general limit than [`LimitClass::Native`].
+    #[must_use]
+    pub const fn class(mut self, class: LimitClass) -> Self {
+        self.class = class;
+        self
+    }
+}
+
+/// Counts all these routes against one general limit.
+#[must_use]
+pub fn in_class(class: LimitClass, routes: Vec<Route>) -> Vec<Route> {
+    routes.into_iter().map(|route| route.class(class)).collect()
 }
 
 /// Declares a route: method, pattern, handler, and what the handler is given after `(api, call)`: parameters
@@ -54,6 +75,7 @@ macro_rules! route {
             handler: |api, call| {
                 Box::pin(async move { $handler(&api, &call $(, route!(@argument call, $argument))*).await })
             },
+            class: crate::api::limits::LimitClass::Native,
         }
     };
     (@argument $call:ident, $text:literal) => { $text };
@@ -109,15 +131,33 @@ impl Routes {
     ) -> Response {
         match self.find(method, path.as_str()) {
             Ok((route, parameters)) => {
+                let general = match api.limits.take(route.class, &headers, context.source) {
+                    Ok(left) => left,
+                    Err(exceeded) => {
+                        api.app.counts().limited(route.class.name());
+                        let mut response = limit::exceeded(exceeded).into_response();
+                        response.extensions_mut().insert(exceeded.allowance);
+                        response.extensions_mut().insert(Endpoint(route.pattern));
+                        return response;
+                    }
+                };
                 // A route that takes no query passes over one, but what is given twice is nobody's meaning.
                 let is_plain = query::parse::<IgnoredAny>(query.as_deref());
-                let call = Call::new(context, route.name, parameters, headers, query, body);
+                let left = Left::default();
+                let app = Arc::clone(&api.app);
+                let call = Call::new(context, route.name, left.clone(), parameters, headers, query, body);
+                let witness = Witness::of(&call);
                 let answer = match is_plain {
                     Ok(_) => (route.handler)(api, call).await,
                     Err(problem) => Err(problem),
                 };
                 let mut response = answer.unwrap_or_else(Reply::into_response);
+                witness.tell(&app, &response);
                 response.extensions_mut().insert(Endpoint(route.pattern));
+                // What is limited for all nodes together is the narrower of the two.
+                if let Some(left) = left.get().or(general) {
+                    response.extensions_mut().insert(left);
+                }
                 response
             }
             Err(problem) => problem.into_response(),
@@ -158,12 +198,12 @@ fn name_in(pattern: &'static str, name: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{docs, health, iam, native};
+    use super::super::{docs, health, iam, native, rodmena};
     use super::*;
 
     #[test]
     fn every_route_is_found_by_its_own_pattern() {
-        for routes in [native::routes(), iam::routes(), health::routes(), docs::routes()] {
+        for routes in [native::routes(), iam::routes(), rodmena::routes(), health::routes(), docs::routes()] {
             let table = Routes::new(routes.clone()).unwrap();
             for route in routes {
                 let path = route.pattern.replace(['{', '}'], "");

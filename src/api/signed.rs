@@ -33,6 +33,7 @@ impl Api {
         };
         let now = self.app.view(now_freshness, call.context.deadline).await?;
         let caller = self.app.authenticate(&now, token)?;
+        call.comes_from(caller.account(), caller.actor());
         caller.must_be_of(account_id(account)?)?;
         let rows = match freshness {
             Freshness::AsOf(revision) => now.as_of(revision).map_err(Failure::from)?,
@@ -53,18 +54,31 @@ impl Api {
         Ok((caller, request))
     }
 
+    /// For an operator of this machine.
+    ///
+    /// # Errors
+    /// 401 without an operator's token.
+    pub fn operator(&self, call: &Call) -> Result<(), Problem> {
+        if self.app.is_operator(call.bearer()?) {
+            return Ok(());
+        }
+        Err(Problem::unauthenticated("not_operator", "This takes the token of an operator."))
+    }
+
     /// Whoever the token belongs to, for writing.
     ///
     /// # Errors
     /// 401 without a good token, 503 when that cannot be known in time.
     pub async fn known(&self, call: &Call, token: &str) -> Result<Caller, Problem> {
-        match self.app.authenticate(&self.app.cluster.view(), token) {
+        let caller = match self.app.authenticate(&self.app.cluster.view(), token) {
             Err(Failure::Rejected(Rejection::Unauthenticated)) => {
                 let view = self.app.view(Freshness::Linearizable, call.context.deadline).await?;
-                Ok(self.app.authenticate(&view, token)?)
+                self.app.authenticate(&view, token)?
             }
-            other => Ok(other?),
-        }
+            other => other?,
+        };
+        call.comes_from(caller.account(), caller.actor());
+        Ok(caller)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::domain::{
     AccountId, Action, Actor, Command, Email, Expectation, Label, Lifetime, PasswordHash, Rejection, UserId,
     UserName,
 };
+use crate::tenants::Gate;
 
 /// What somebody says to be let in.
 #[derive(Clone, Debug)]
@@ -27,12 +28,17 @@ impl App {
     /// Opens an account with its root user.
     ///
     /// # Errors
-    /// [`Rejection::EmailTaken`] when another root user has the e-mail address.
+    /// [`Rejection::EmailTaken`] when another root user has the e-mail address; [`Failure::SwitchedOff`] and
+    /// [`Failure::Limited`] as the settings say.
     pub async fn sign_up(
         &self,
         person: Person,
         request: &Request,
     ) -> Result<(AccountId, UserId, Done), Failure> {
+        if !self.settings().doors.sign_up {
+            return Err(Failure::SwitchedOff { setting: "sign_up" });
+        }
+        self.admit(Gate::Register, None, request).await?;
         let mut mint = self.mint(request)?;
         let id = UserId::new(mint.uuid()?);
         let password = PasswordHash::new(self.hasher.hash(person.password).await?);

@@ -144,6 +144,18 @@ impl Caller {
         self.is_root
     }
 
+    /// As records and orders name it.
+    #[must_use]
+    pub const fn actor(&self) -> Actor {
+        Actor::SignedIn { principal: self.principal, session: self.session }
+    }
+
+    /// Who asks, where.
+    #[must_use]
+    pub const fn asks(&self) -> (AccountId, Actor) {
+        (self.account, self.actor())
+    }
+
     /// What it signs in with.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -178,7 +190,7 @@ impl Caller {
     /// An order in the caller's own name. The only way to give one that is signed by somebody.
     #[must_use]
     pub fn orders(&self, request: &Request, expect: Vec<Expectation>, action: Action) -> Command {
-        let by = Actor::SignedIn { principal: self.principal, session: self.session };
+        let by = self.actor();
         Command { account: self.account, by, origin: request.origin.clone(), expect, action }
     }
 }

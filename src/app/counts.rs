@@ -16,6 +16,7 @@ use crate::domain::Rejection;
 pub struct Counts {
     attempts: Family<Attempt, Counter>,
     tokens: Family<Generated, Counter>,
+    limited: Family<Limited, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -26,6 +27,11 @@ struct Attempt {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Generated {
     r#type: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Limited {
+    limit: &'static str,
 }
 
 const SUCCESS: &str = "success";
@@ -58,6 +64,13 @@ impl Counts {
         let (attempts, tokens) = (self.attempts.clone(), self.tokens.clone());
         registry.register("auth_attempts", "Passwords, API keys and refresh tokens tried", attempts);
         registry.register("tokens_generated", "Tokens given to clients", tokens);
+        let limited = self.limited.clone();
+        registry.register("conclave_rate_limited", "Requests turned away by a limit", limited);
+    }
+
+    /// Counts a request that was turned away by a limit of that name.
+    pub fn limited(&self, limit: &'static str) {
+        self.limited.get_or_create(&Limited { limit }).inc();
     }
 
     /// Counts what became of a try to sign in or to refresh, and the tokens it gave.
@@ -88,8 +101,9 @@ fn outcome(failure: &Failure) -> &'static str {
         | Failure::Locked { .. }
         | Failure::Disabled
         | Failure::NothingGranted
+        | Failure::SwitchedOff { .. }
         | Failure::KeyReused => REFUSED,
-        Failure::Busy { .. } => BUSY,
+        Failure::Busy { .. } | Failure::Limited(_) => BUSY,
         Failure::Unavailable(_) | Failure::Revision(_) | Failure::NotReady => UNAVAILABLE,
     }
 }

@@ -9,6 +9,7 @@ use crate::auth::hasher::HashError;
 use crate::auth::mint::NoRandomness;
 use crate::auth::password::PasswordError;
 use crate::domain::{Rejection, Timestamp};
+use crate::rate::Exceeded;
 use crate::replica::ReadError;
 use crate::tenants::OrderError;
 
@@ -36,6 +37,12 @@ pub enum Failure {
     /// Too much is waiting already. Nothing was done.
     #[error("too much is waiting")]
     Busy { retry_after: Duration },
+    /// It was tried too often. Nothing was done.
+    #[error(transparent)]
+    Limited(#[from] Exceeded),
+    /// An operator has switched it off for strangers, with this setting. Nothing was done.
+    #[error("{setting} is off")]
+    SwitchedOff { setting: &'static str },
     /// The idempotency key names another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,

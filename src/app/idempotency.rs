@@ -6,10 +6,13 @@
 //! such a request is derived from the cluster's mint key and the request's name. Only a caller that the
 //! cluster knows, or the very same body, gets the same secrets: the body is a part of the name.
 
+use std::net::IpAddr;
+
 use conclave_cluster::RequestId;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
+use super::admit::Left;
 use crate::auth::mint::RequestName;
 use crate::domain::Origin;
 
@@ -19,6 +22,8 @@ pub struct Request {
     /// By then it is answered, whatever the answer is.
     pub deadline: Instant,
     pub origin: Origin,
+    source: Option<IpAddr>,
+    left: Left,
     named: Option<Named>,
     random: [u8; 16],
 }
@@ -48,7 +53,24 @@ impl Request {
         let mut random = [0; 16];
         // Without randomness the mint fails right after, with an error.
         let _ = aws_lc_rs::rand::fill(&mut random);
-        Self { deadline, origin, named: None, random }
+        Self { deadline, origin, source: None, left: Left::default(), named: None, random }
+    }
+
+    /// The request as one of that source, which counts against limits; what is left of them is told in `left`.
+    #[must_use]
+    pub fn counted(mut self, source: IpAddr, left: Left) -> Self {
+        self.source = Some(source);
+        self.left = left;
+        self
+    }
+
+    /// Whose limits it counts against; the node's own requests against nobody's.
+    pub(super) const fn source(&self) -> Option<IpAddr> {
+        self.source
+    }
+
+    pub(super) const fn left(&self) -> &Left {
+        &self.left
     }
 
     /// The request under the client's key. `account` and `principal` say who asks (a stranger is ""), and
@@ -108,7 +130,7 @@ impl Request {
     }
 }
 
-fn first_half(hash: &[u8]) -> [u8; 16] {
+pub(super) fn first_half(hash: &[u8]) -> [u8; 16] {
     let mut half = [0; 16];
     for (to, from) in half.iter_mut().zip(hash) {
         *to = *from;

@@ -8,15 +8,18 @@
 //! several steps (hash, propose, sign) that belongs to none of them, and is no rule either: rules are pure.
 
 pub mod accounts;
+pub mod admit;
 pub mod bootstrap;
 pub mod caller;
 pub mod clients;
 pub mod counts;
 pub mod failure;
 pub mod first;
+pub mod holders;
 pub mod idempotency;
 pub mod keyring;
 mod keys;
+pub mod observer;
 pub mod permit;
 pub mod refresh;
 pub mod registration;
@@ -38,7 +41,8 @@ use crate::auth::keys::{KeyAlgorithm, VerifyingKey};
 use crate::auth::mint::{Mint, MintKey};
 use crate::auth::signer::SigningKey;
 use crate::auth::verifier::Verifier;
-use crate::domain::{Actor, Command, Lifetime, Rejection, Reply, Timestamp, session};
+use crate::config::{Doors, Keystone, RateLimits};
+use crate::domain::{Actor, Command, Lifetime, Rejection, Reply, Timestamp, authority};
 use crate::replica::{self, Freshness};
 use crate::secret::Secret;
 use crate::tenants::Orders;
@@ -61,7 +65,12 @@ pub struct Settings {
     /// When set, tokens are signed with HS256 under this secret (at least 32 bytes) instead of the
     /// account's own key.
     pub jwt_secret: Option<Secret<String>>,
-    pub keystone: terms::Keystone,
+    /// What is special to the clients of `/api/v1`.
+    pub keystone: Keystone,
+    /// What strangers may do.
+    pub doors: Doors,
+    /// How often something may be done.
+    pub limits: RateLimits,
 }
 
 /// Everything a step needs. Built once by the node, shared by all requests.
@@ -78,6 +87,7 @@ pub struct App {
     mint_key: OnceLock<MintKey>,
     opened: OnceLock<()>,
     counts: counts::Counts,
+    observer: observer::Observer,
 }
 
 /// A command that was carried out.
@@ -127,6 +137,7 @@ impl App {
             mint_key: OnceLock::new(),
             opened: OnceLock::new(),
             counts: counts::Counts::new(),
+            observer: observer::Observer::default(),
         })
     }
 
@@ -155,8 +166,8 @@ impl App {
         Ok(Done { revision: decided.revision, at: decided.at, reply: decided.reply, view })
     }
 
-    /// A retry gets the first answer without being decided again, so the session is looked at here: the answer
-    /// may hold a secret, and the caller's token may have been revoked since. Not if it was by this very
+    /// A retry gets the first answer without being decided again, so the caller is looked at here: the answer may
+    /// hold a secret, and its token may have been revoked or its key replaced since. Not if it was by this very
     /// command: a node that asks twice, because the leader changed, must hear that it is done.
     async fn must_still_be(
         &self,
@@ -164,13 +175,16 @@ impl App {
         first: &Decided,
         request: &Request,
     ) -> Result<(), Failure> {
-        let Actor::SignedIn { session, .. } = &command.by else { return Ok(()) };
+        match command.by {
+            Actor::SignedIn { .. } | Actor::KeyHolder(_) => {}
+            Actor::Anonymous | Actor::System => return Ok(()),
+        }
         let view = self.view(Freshness::Linearizable, request.deadline).await?;
-        let Err(ended) = session::live(&view, command.account, *session, self.now(&view)) else {
+        let Err(ended) = authority::caller(&view, command.account, &command.by, self.now(&view)) else {
             return Ok(());
         };
         let then = view.as_of(first.revision)?;
-        match session::live(&then, command.account, *session, first.at) {
+        match authority::caller(&then, command.account, &command.by, first.at) {
             Err(Rejection::Unauthenticated) => Ok(()),
             Ok(_) | Err(_) => Err(ended.into()),
         }

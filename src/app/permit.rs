@@ -38,6 +38,7 @@ reading! {
     ReadRoles = permission::READ_ROLES;
     ReadSessions = permission::READ_SESSIONS;
     ReadAudit = permission::READ_AUDIT;
+    ReadSettings = permission::READ_SETTINGS;
     Check = permission::CHECK;
     Introspect = permission::INTROSPECT;
 }

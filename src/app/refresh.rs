@@ -7,6 +7,7 @@ use crate::domain::lockout::{RefusedSignIn, Why};
 use crate::domain::session::{self, Family, Refresh, Rotation};
 use crate::domain::{AccountId, Action, Actor, Command, Label, Permission, Rejection};
 use crate::replica::Freshness;
+use crate::tenants::Gate;
 
 /// What a client asks for with a refresh token.
 #[derive(Clone, Debug)]
@@ -31,6 +32,7 @@ impl App {
         asked: &Asked<'_>,
         request: &Request,
     ) -> Result<Tokens, Failure> {
+        self.admit(Gate::Refresh, None, request).await?;
         let mut tokens = self.try_refresh(account, asked, request).await;
         if let Err(Failure::Rejected(Rejection::BadRefreshToken)) = tokens {
             let view = self.view(Freshness::Linearizable, request.deadline).await?;

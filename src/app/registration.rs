@@ -5,23 +5,28 @@ use super::{App, Done, Failure, Request};
 use crate::domain::settings::{self, Registration};
 use crate::domain::{AccountId, Action, Actor, Command, Noun, Rejection, UserId};
 use crate::replica::Freshness;
+use crate::tenants::Gate;
 
 impl App {
     /// Makes a user who asks by themselves, with the roles that the account gives to such people.
     ///
     /// # Errors
     /// [`Rejection::RegistrationClosed`] where the account or this node lets nobody in. So for an account that
-    /// does not exist: the answer does not tell which there are.
+    /// does not exist: the answer does not tell which there are. [`Failure::Limited`] beyond
+    /// `rate_limit_register`.
     pub async fn register(
         &self,
         account: AccountId,
         person: Person,
         request: &Request,
     ) -> Result<(UserId, Done), Failure> {
+        if !self.settings().doors.registration {
+            return Err(Rejection::RegistrationClosed.into());
+        }
+        self.admit(Gate::Register, None, request).await?;
         // Looked at before there is any work; the last word is that of the log.
         let view = self.view(Freshness::Linearizable, request.deadline).await?;
-        let is_open = settings::of(&view, account)?.registration != Registration::Closed;
-        if !self.settings().keystone.registration || !is_open {
+        if settings::of(&view, account)?.registration == Registration::Closed {
             return Err(Rejection::RegistrationClosed.into());
         }
         let id = UserId::new(self.mint(request)?.uuid()?);

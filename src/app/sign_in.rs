@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use conclave_cluster::state::View;
 
+use super::admit::Tried;
 use super::terms::{Terms, grant};
 use super::tokens::{Tokens, opened, stored_hash};
 use super::{App, Failure, Request};
@@ -24,6 +25,7 @@ use crate::domain::{
     Resource, SessionId, Stored, UserId, account, service, user,
 };
 use crate::replica::Freshness;
+use crate::tenants::Gate;
 
 /// Which refresh token a sign-in gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +57,7 @@ impl App {
     ///
     /// # Errors
     /// [`Rejection::BadCredentials`] for everything that is wrong with them; [`Failure::Disabled`] and
-    /// [`Failure::Locked`] only when the password is right.
+    /// [`Failure::Locked`] only when the password is right; [`Failure::Limited`] beyond `rate_limit_login`.
     pub async fn sign_in(
         self: &Arc<Self>,
         who: &Who,
@@ -63,6 +65,7 @@ impl App {
         terms: &Terms,
         request: &Request,
     ) -> Result<Tokens, Failure> {
+        self.admit(Gate::SignIn, Some(who.tried()), request).await?;
         let tokens = self.try_password(who, password, terms, request).await;
         self.counts.tried(&tokens);
         tokens
@@ -114,6 +117,7 @@ impl App {
     /// # Errors
     /// Always; [`Rejection::BadCredentials`] unless it could not even do that.
     pub async fn sign_in_nobody(&self, password: Password, request: &Request) -> Result<Tokens, Failure> {
+        self.admit(Gate::SignIn, None, request).await?;
         let refused = match self.hasher.verify_unknown(password).await {
             Ok(_) => {
                 let view = self.view(Freshness::Linearizable, request.deadline).await?;
@@ -140,6 +144,8 @@ impl App {
         terms: &Terms,
         request: &Request,
     ) -> Result<Tokens, Failure> {
+        let tried = name.map(|login| Tried { account: Some(account), login });
+        self.admit(Gate::Service, tried, request).await?;
         let tokens = self.try_key(account, name, key, terms, request).await;
         self.counts.tried(&tokens);
         tokens

@@ -1,6 +1,7 @@
 //! On which terms somebody signs in: what a surface and its clients agreed on, and what of it is granted.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use conclave_cluster::state::View;
 
@@ -27,33 +28,8 @@ pub struct Terms {
     pub client: Option<Label>,
 }
 
-/// What is special to the clients of `/api/v1`.
-#[derive(Clone, Copy, Debug)]
-pub struct Keystone {
-    /// How long an access token of a user is good.
-    pub access_token: Lifetime,
-    /// How long a user stays signed in.
-    pub refresh_token: Lifetime,
-    /// How long a client's token is good, unless the client says otherwise.
-    pub service_token: Lifetime,
-    /// Characters that a password has at least.
-    pub password_min_chars: u8,
-    /// Whether people may register on this node, where the account lets them.
-    pub registration: bool,
-}
-
-impl Default for Keystone {
-    /// As the documents of seeds 002 and 004 have it (contract part 4.1).
-    fn default() -> Self {
-        Self {
-            access_token: Lifetime::from_secs(900),
-            refresh_token: Lifetime::from_secs(30 * 86_400),
-            service_token: Lifetime::from_secs(900),
-            password_min_chars: 8,
-            registration: true,
-        }
-    }
-}
+/// How long a client's token is good, unless the client itself says otherwise (contract part 4.1).
+const CLIENT_TOKEN: Lifetime = Lifetime::from_secs(900);
 
 /// The issuer of Keystone tokens, which its clients compare (contract part 4.1).
 pub const KEYSTONE: &str = "keystone-auth";
@@ -79,13 +55,13 @@ impl App {
     /// The terms of Keystone for people, who sign in through `client` if it says its name.
     #[must_use]
     pub fn keystone_terms(&self, scope: Option<Vec<Permission>>, client: Option<Label>) -> Terms {
-        let settings = self.settings().keystone;
+        let settings = &self.settings().keystone;
         Terms {
             refresh: Some(RefreshStyle::Rotating),
-            session: settings.refresh_token,
+            session: lasting(settings.refresh_token_lifetime),
             scope,
             client,
-            ..Terms::bare(Family::Keystone, settings.access_token)
+            ..Terms::bare(Family::Keystone, lasting(settings.access_token_lifetime))
         }
     }
 
@@ -96,9 +72,12 @@ impl App {
         scope: Option<Vec<Permission>>,
         audience: Option<Vec<Label>>,
     ) -> Terms {
-        let access = self.settings().keystone.service_token;
-        Terms { scope, audience, ..Terms::bare(Family::Keystone, access) }
+        Terms { scope, audience, ..Terms::bare(Family::Keystone, CLIENT_TOKEN) }
     }
+}
+
+fn lasting(span: Duration) -> Lifetime {
+    Lifetime(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl Terms {

@@ -152,6 +152,12 @@ impl Hasher {
         self.params
     }
 
+    /// How many hashes are computed at once.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.pool.0.threads
+    }
+
     /// Figures for metrics.
     #[must_use]
     pub fn stats(&self) -> HasherStats {

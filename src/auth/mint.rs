@@ -17,6 +17,7 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, Prk};
 use aws_lc_rs::{hkdf, hmac};
 use uuid::Uuid;
 
+use super::client_key::{self, ClientKey, RECOVERY_PREFIX, SUBJECT_KEY_PREFIX};
 use super::token::{self, API_KEY_PREFIX, REFRESH_TOKEN_PREFIX};
 use crate::secret::Secret;
 
@@ -39,6 +40,23 @@ impl MintKey {
         let mut key = [0; 32];
         aws_lc_rs::rand::fill(&mut key).map_err(|_| NoRandomness)?;
         Ok(Self(Secret::new(key)))
+    }
+
+    /// What stands for a text where the text itself is not shown: the same for the same text of an account on any
+    /// node, and of no use for telling the text without this key.
+    #[must_use]
+    pub fn fingerprint(&self, account: &str, text: &str) -> [u8; 16] {
+        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, self.0.expose()));
+        context.update(b"conclave fingerprint 1");
+        for part in [account, text] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        let mut half = [0; 16];
+        for (to, from) in half.iter_mut().zip(context.sign().as_ref()) {
+            *to = *from;
+        }
+        half
     }
 
     /// The 32 bytes, to be sealed and stored.
@@ -154,6 +172,33 @@ impl Mint {
         self.prefixed("refresh token", REFRESH_TOKEN_PREFIX)
     }
 
+    /// A key for a client that is to own an account by it.
+    ///
+    /// # Errors
+    /// Without randomness.
+    pub fn client_key(&mut self) -> Result<ClientKey, NoRandomness> {
+        let bytes = self.draw("client key")?;
+        Ok(ClientKey::new(uuid::Builder::from_random_bytes(bytes).into_uuid()))
+    }
+
+    /// A key of a subject: `rak_` and 256 random bits. Store its [`super::token::SecretHash`].
+    ///
+    /// # Errors
+    /// Without randomness.
+    pub fn subject_key(&mut self) -> Result<Secret<String>, NoRandomness> {
+        let body = self.body("subject key", client_key::BODY_CHARS)?;
+        Ok(Secret::new([SUBJECT_KEY_PREFIX, body.expose()].concat()))
+    }
+
+    /// What replaces a lost client key: `rrk_` and 256 random bits. Store its [`super::token::SecretHash`].
+    ///
+    /// # Errors
+    /// Without randomness.
+    pub fn recovery_secret(&mut self) -> Result<Secret<String>, NoRandomness> {
+        let body = self.body("recovery secret", client_key::BODY_CHARS)?;
+        Ok(Secret::new([RECOVERY_PREFIX, body.expose()].concat()))
+    }
+
     /// The id of a session. Not a secret: it stands in tokens and lists.
     ///
     /// # Errors
@@ -177,12 +222,16 @@ impl Mint {
         label: &'static str,
         prefix: &'static str,
     ) -> Result<Secret<String>, NoRandomness> {
-        let mut body = Secret::new(String::with_capacity(token::BODY_CHARS));
-        while body.expose().len() < token::BODY_CHARS {
+        Ok(token::with_checksum(prefix, &self.body(label, token::BODY_CHARS)?))
+    }
+
+    fn body(&mut self, label: &'static str, length: usize) -> Result<Secret<String>, NoRandomness> {
+        let mut body = Secret::new(String::with_capacity(length));
+        while body.expose().len() < length {
             let bytes: Secret<[u8; 64]> = Secret::new(self.draw(label)?);
-            body = token::extend_base62(&body, bytes.expose());
+            body = token::extend_base62(&body, length, bytes.expose());
         }
-        Ok(token::with_checksum(prefix, &body))
+        Ok(body)
     }
 
     fn draw<const N: usize>(&mut self, label: &'static str) -> Result<[u8; N], NoRandomness> {
@@ -228,7 +277,7 @@ mod tests {
         MintKey::new(Secret::new([byte; 32]))
     }
 
-    fn everything(mut mint: Mint) -> [String; 8] {
+    fn everything(mut mint: Mint) -> [String; 11] {
         [
             mint.uuid().unwrap().to_string(),
             mint.uuid().unwrap().to_string(),
@@ -238,6 +287,9 @@ mod tests {
             mint.refresh_token().unwrap().expose().clone(),
             mint.session_id().unwrap().to_string(),
             mint.jti().unwrap().to_string(),
+            mint.client_key().unwrap().text().expose().clone(),
+            mint.subject_key().unwrap().expose().clone(),
+            mint.recovery_secret().unwrap().expose().clone(),
         ]
     }
 
@@ -270,7 +322,7 @@ mod tests {
         assert_eq!(minted.each_ref().map(String::as_str), GOLDEN);
     }
 
-    const GOLDEN: [&str; 8] = [
+    const GOLDEN: [&str; 11] = [
         "3e4f4d7b-b904-4f1d-ac4e-6fdfd7f3baea",
         "656348db-c763-4b85-aba8-649f7889811b",
         "904406696527",
@@ -279,7 +331,24 @@ mod tests {
         "crt_z5SGyryxu3YmfgaoJ56p8CewoIceHxdh14U2lU",
         "d0694add-a5f5-4378-8aad-bf7c01d7f6d8",
         "9ff7f92c-8657-41e6-9c6b-3b8ec4db8581",
+        "71d3ae0b-0cef-4283-8e11-c16926e7315d",
+        "rak_ncDl76rYd0umnUhGtbdMoH7rBOT600GHsSHGC2ZTAgL",
+        "rrk_1hpebPwRnV9oZoHPMUjGbbzejr0J7ymEuSexsI1h7kJ",
     ];
+
+    #[test]
+    fn a_fingerprint_is_of_one_text_in_one_account() {
+        let of = |byte, account, text| key(byte).fingerprint(account, text);
+        let first = of(1, "123456789012", "john");
+        assert_eq!(first, of(1, "123456789012", "john"));
+        let others = [
+            of(2, "123456789012", "john"),
+            of(1, "123456789013", "john"),
+            of(1, "123456789012", "joh"),
+            of(1, "12345678901", "2john"),
+        ];
+        assert!(others.iter().all(|other| *other != first));
+    }
 
     #[test]
     fn what_is_minted_has_its_form() {

@@ -13,6 +13,7 @@
 
 mod cache;
 pub mod claims;
+pub mod client_key;
 pub mod guesses;
 pub mod hasher;
 pub mod kek;

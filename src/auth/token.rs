@@ -75,13 +75,14 @@ fn has_form(text: &str, prefix: &str) -> bool {
     given == checksum(prefix, body)
 }
 
-/// Appends base62 characters for random bytes. Bytes that would favour some characters give none.
-pub(super) fn extend_base62(body: &Secret<String>, random: &[u8]) -> Secret<String> {
+/// Appends base62 characters for random bytes, up to `length` in all. Bytes that would favour some characters
+/// give none.
+pub(super) fn extend_base62(body: &Secret<String>, length: usize, random: &[u8]) -> Secret<String> {
     const FAIR: u8 = 248; // four times 62
-    let mut longer = String::with_capacity(BODY_CHARS);
+    let mut longer = String::with_capacity(length);
     longer.push_str(body.expose());
     let chars = random.iter().filter(|byte| **byte < FAIR).map(|byte| base62(u32::from(*byte)));
-    longer.extend(chars.take(BODY_CHARS.saturating_sub(body.expose().len())));
+    longer.extend(chars.take(length.saturating_sub(body.expose().len())));
     Secret::new(longer)
 }
 

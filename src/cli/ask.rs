@@ -8,6 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::Failure;
+use crate::config::Config;
 use crate::secret::Secret;
 
 /// What a node answered.
@@ -15,6 +17,8 @@ use crate::secret::Secret;
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
+    /// After how many seconds a retry makes sense, where the node says so.
+    pub retry_after_s: Option<u64>,
     /// The body.
     pub body: String,
 }
@@ -34,18 +38,26 @@ pub async fn ask(node: SocketAddr, method: &str, path: &str, json: Option<&str>)
     parse(&reply).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP"))
 }
 
-/// As [`ask`] without a body, in the name of the operator.
+/// As [`ask`] without a body and with a token, of the node that these settings are of.
 ///
 /// # Errors
-/// As [`ask`].
-pub async fn ask_as_operator(
-    node: SocketAddr,
+/// What to tell the operator: no node answers, or it speaks TLS, which this does not.
+pub(super) async fn ask_with_token(
+    config: &Config,
     method: &str,
     path: &str,
     token: &Secret<String>,
-) -> io::Result<Answer> {
-    let reply = timeout(PATIENCE, exchange(reachable(node), method, path, Some(token), None)).await??;
-    parse(&reply).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP"))
+) -> Result<Answer, Failure> {
+    let node = config.http_listen;
+    if config.tls.is_some() {
+        return Err(format!("this node speaks TLS: ask {}{path} with curl", config.base_url()).into());
+    }
+    let no_answer = |error: io::Error| {
+        format!("no node answers at {node}: {error}; is it running, are these its settings?")
+    };
+    let exchange = exchange(reachable(node), method, path, Some(token), None);
+    let reply = timeout(PATIENCE, exchange).await.map_err(io::Error::from).flatten().map_err(no_answer)?;
+    parse(&reply).ok_or_else(|| format!("what answers at {node} does not speak HTTP").into())
 }
 
 async fn exchange(
@@ -75,7 +87,11 @@ fn parse(reply: &[u8]) -> Option<Answer> {
     let text = std::str::from_utf8(reply).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-    Some(Answer { status, body: body.to_owned() })
+    let retry_after = head.lines().filter_map(|line| line.split_once(':'));
+    let retry_after_s = retry_after
+        .filter(|(name, _)| name.eq_ignore_ascii_case("retry-after"))
+        .find_map(|(_, seconds)| seconds.trim().parse().ok());
+    Some(Answer { status, retry_after_s, body: body.to_owned() })
 }
 
 /// Where to connect to reach what listens on `address`.
@@ -95,7 +111,10 @@ mod tests {
     #[test]
     fn answers_are_taken_apart() {
         let answer = parse(b"HTTP/1.1 201 Created\r\na: b\r\n\r\n{}\r\n\r\n");
-        assert_eq!(answer, Some(Answer { status: 201, body: "{}\r\n\r\n".to_owned() }));
+        let body = "{}\r\n\r\n".to_owned();
+        assert_eq!(answer, Some(Answer { status: 201, retry_after_s: None, body }));
+        let answer = parse(b"HTTP/1.1 503 x\r\nRetry-After: 7\r\n\r\n");
+        assert_eq!(answer, Some(Answer { status: 503, retry_after_s: Some(7), body: String::new() }));
         for bad in
             [&b""[..], b"SSH-2.0-x\r\n", b"HTTP/1.1 20\r\n\r\n", b"HTTP/1.1 xxx\r\n\r\n", b"\xff\r\n\r\n"]
         {

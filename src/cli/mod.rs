@@ -7,14 +7,17 @@
 //! - No flag for a secret: command lines are seen by every user of a machine.
 
 pub mod ask;
+mod audit;
 mod keys;
 mod members;
 mod operator;
+mod settings;
 mod stop;
 
 use std::error::Error;
 use std::fmt::Display;
 use std::future::Future;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -44,9 +47,14 @@ enum Command {
     Start(StartArgs),
     /// List the members of the cluster, as the node of this machine sees them.
     Members(MembersArgs),
+    /// Print every setting: what it does, its default, its names in the environment. A file of settings to begin with.
+    Settings,
     /// Look at the key-encryption keys, or replace them while the nodes serve.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Carry an audit trail off, and check one that was.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -155,6 +163,9 @@ struct PlaceArgs {
     data: Option<String>,
 }
 
+/// An access token for commands that ask a node: a client's, and so no setting.
+const TOKEN_VARIABLE: &str = "CONCLAVE_TOKEN";
+
 /// Why a command failed; its text is for the operator.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
@@ -176,6 +187,9 @@ where
                 Err(error) => return failed(&error, 2),
             };
             telemetry::start_logging(&config.log_level, config.log_format);
+            for notice in &config.notices {
+                tracing::warn!("{notice}");
+            }
             runtime.block_on(async { serve(config, Stop::new(args.stop_with_stdin)?).await })
         }
         Command::Dev(args) => runtime.block_on(async {
@@ -193,12 +207,24 @@ where
             };
             runtime.block_on(members::print(&config, args.json))
         }
+        Command::Settings => {
+            // Not `print!`, which panics where nobody reads on.
+            std::io::stdout().write_all(settings::text().as_bytes()).map_err(Failure::from)
+        }
         Command::Keys(command) => {
             let config = match load(command.place(), command.place().flags()) {
                 Ok(config) => config,
                 Err(error) => return failed(&error, 2),
             };
             runtime.block_on(keys::run(&config, &command))
+        }
+        Command::Audit(command) => {
+            let place = audit::place(&command);
+            let config = match place.map(|place| load(place, place.flags())).transpose() {
+                Ok(config) => config,
+                Err(error) => return failed(&error, 2),
+            };
+            runtime.block_on(audit::run(command, config.as_ref()))
         }
     };
     // What is still computing has had its time to drain.
@@ -210,7 +236,8 @@ where
 }
 
 fn load(place: &PlaceArgs, flags: Flags) -> Result<Config, crate::config::ConfigError> {
-    Config::load(flags, place.config.as_deref(), std::env::vars_os())
+    let settings = std::env::vars_os().filter(|(name, _)| name != TOKEN_VARIABLE);
+    Config::load(flags, place.config.as_deref(), settings)
 }
 
 fn failed(error: &(impl Display + ?Sized), code: u8) -> ExitCode {

@@ -1,22 +1,17 @@
 //! Questions to the node of this machine in the name of its operator: whoever can read the keys runs the node.
 
 use super::Failure;
-use super::ask::{Answer, ask_as_operator};
+use super::ask::{Answer, ask_with_token};
 use crate::auth::key_file::KeySource;
 use crate::config::Config;
 
 /// Asks the node that these settings are of.
 pub(super) async fn ask(config: &Config, method: &str, path: &str) -> Result<String, Failure> {
     let node = config.http_listen;
-    if config.tls.is_some() {
-        return Err(format!("this node speaks TLS: ask {}{path} with curl", config.base_url()).into());
-    }
     let mut refused = None;
     // While a key is being replaced, the node may not know the first one yet.
     for token in KeySource::of(config).read()?.operator_tokens() {
-        let Answer { status, body } = ask_as_operator(node, method, path, &token).await.map_err(|error| {
-            format!("no node answers at {node}: {error}; is it running, are these its settings?")
-        })?;
+        let Answer { status, body, .. } = ask_with_token(config, method, path, &token).await?;
         match status {
             200 => return Ok(body),
             401 => refused = Some(body),

@@ -11,17 +11,24 @@
 //!   must not be silently absent.
 //! - Secrets have no flag: command lines are seen by every user of a machine.
 
+mod network;
+mod older;
 mod read;
 mod sources;
+mod table;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::rate::Rate;
 use crate::secret::Secret;
 
-pub use sources::{Flags, SETTINGS, Setting};
+pub use network::Network;
+pub use older::unused_variables;
+pub use sources::Flags;
+pub use table::{SETTINGS, Setting};
 
 /// The settings of a node, checked.
 #[derive(Clone, Debug)]
@@ -40,8 +47,10 @@ pub struct Config {
     pub join: Vec<String>,
     /// Host names that requests may be addressed to, besides loopback and that of `public_url`.
     pub allowed_hosts: Vec<String>,
-    /// Web origins whose pages may read replies.
+    /// Web origins whose pages may read replies; `*` is all.
     pub allowed_origins: Vec<String>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
     /// The certificate of the HTTP port; plain HTTP without.
     pub tls: Option<TlsFiles>,
     /// The key-encryption key, never inside the data folder.
@@ -56,6 +65,12 @@ pub struct Config {
     pub refresh_token_lifetime: Duration,
     /// How long an API key is good.
     pub api_key_lifetime: Duration,
+    /// What concerns `/api/v1` alone.
+    pub keystone: Keystone,
+    /// What strangers may do.
+    pub doors: Doors,
+    /// How often something may be done.
+    pub limits: RateLimits,
     /// The cost of hashing a password.
     pub argon2: Argon2Cost,
     /// Threads that hash passwords.
@@ -84,6 +99,62 @@ pub struct Config {
     pub max_connections_per_address: usize,
     /// After which a request is answered, done or not.
     pub request_timeout: Duration,
+    /// What the operator should know about variables that have no effect; one sentence each, no values.
+    pub notices: Vec<String>,
+}
+
+/// What concerns the clients of `/api/v1` alone.
+#[derive(Clone, Debug)]
+pub struct Keystone {
+    /// How long an access token is good.
+    pub access_token_lifetime: Duration,
+    /// How long a refresh token is good.
+    pub refresh_token_lifetime: Duration,
+    /// Characters that a password has at least.
+    pub password_min_length: usize,
+    /// Who administers first.
+    pub admin: Option<FirstAdmin>,
+}
+
+/// The first administrator, made once, on an empty cluster.
+#[derive(Clone, Debug)]
+pub struct FirstAdmin {
+    /// What it signs in with.
+    pub username: String,
+    /// Its first password.
+    pub password: Secret<String>,
+    /// Its e-mail address.
+    pub email: Option<String>,
+}
+
+/// What strangers may do. All of it is on by default.
+#[derive(Clone, Copy, Debug)]
+pub struct Doors {
+    /// Open an account under `/v1` and `/iam`.
+    pub sign_up: bool,
+    /// Register under `/api/v1`.
+    pub registration: bool,
+    /// Open an account by the first write with a new client key under `/api`.
+    pub key_accounts: bool,
+}
+
+/// How often something may be done; `None` is as often as one likes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RateLimits {
+    /// Sign-ins with a password, from one source, on all nodes together.
+    pub login: Option<Rate>,
+    /// Uses of refresh tokens, from one source, on all nodes together.
+    pub refresh: Option<Rate>,
+    /// Sign-ins with an API key or a client secret, from one source, on all nodes together.
+    pub service: Option<Rate>,
+    /// Sign-ups and registrations, from one source, on all nodes together.
+    pub register: Option<Rate>,
+    /// Requests of one caller to `/v1` and `/iam`, on this node.
+    pub native: Option<Rate>,
+    /// Requests of one caller to `/api/v1`, on this node.
+    pub api: Option<Rate>,
+    /// Requests of one caller to `/api`, on this node.
+    pub default: Option<Rate>,
 }
 
 /// PEM files for the HTTP port.
@@ -126,7 +197,8 @@ impl Config {
         file: Option<&std::path::Path>,
         environment: impl IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
     ) -> Result<Self, ConfigError> {
-        read::config(sources::gather(flags, file, environment)?)
+        let (values, notices) = sources::gather(flags, file, environment)?;
+        read::config(values, notices)
     }
 
     /// All host names that requests may be addressed to, besides loopback.
@@ -189,6 +261,18 @@ pub enum ConfigError {
         origin: Origin,
         /// What is wrong; quotes the value unless it is secret.
         problem: String,
+    },
+    /// Two names of older systems for one setting disagree.
+    #[error(
+        "setting `{name}` has one value {one} and another {other}; keep one, or use our own name, which is stronger"
+    )]
+    Conflict {
+        /// The setting.
+        name: &'static str,
+        /// Where one value came from.
+        one: Origin,
+        /// Where the other came from.
+        other: Origin,
     },
     /// The file cannot be read.
     #[error("cannot read the configuration file {}: {source}", path.display())]

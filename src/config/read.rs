@@ -13,11 +13,15 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::http::Uri;
 use zeroize::Zeroizing;
 
-use super::sources::{Given, SETTINGS, Values};
-use super::{Argon2Cost, Config, ConfigError, LogFormat, Origin, TlsFiles};
+use super::sources::{Given, Values};
+use super::table::SETTINGS;
+use super::{
+    Argon2Cost, Config, ConfigError, Doors, FirstAdmin, Keystone, LogFormat, Origin, RateLimits, TlsFiles,
+};
+use crate::rate::Rate;
 use crate::secret::Secret;
 
-pub(super) fn config(values: Values) -> Result<Config, ConfigError> {
+pub(super) fn config(values: Values, notices: Vec<String>) -> Result<Config, ConfigError> {
     let mut read = Reader(values);
     let data: PathBuf = read.required("data", parse)?;
     let peer_listen = read.required("peer_listen", address)?;
@@ -30,6 +34,7 @@ pub(super) fn config(values: Values) -> Result<Config, ConfigError> {
         join: read.list("join", peer)?,
         allowed_hosts: read.list("allowed_hosts", host)?,
         allowed_origins: read.list("allowed_origins", origin)?,
+        trusted_proxies: read.list("trusted_proxies", said)?,
         tls: tls(&mut read)?,
         key_file: key_file(&mut read, &data, encryption_key.is_some())?,
         encryption_key,
@@ -37,6 +42,13 @@ pub(super) fn config(values: Values) -> Result<Config, ConfigError> {
         access_token_lifetime: read.required("access_token_lifetime", duration(MINUTE..=DAY))?,
         refresh_token_lifetime: read.required("refresh_token_lifetime", duration(MINUTE..=YEAR))?,
         api_key_lifetime: read.required("api_key_lifetime", duration(MINUTE..=YEAR * 10))?,
+        keystone: keystone(&mut read)?,
+        doors: Doors {
+            sign_up: read.required("sign_up", switch)?,
+            registration: read.required("registration", switch)?,
+            key_accounts: read.required("key_accounts", switch)?,
+        },
+        limits: limits(&mut read)?,
         argon2: Argon2Cost {
             memory_kib: read.required("argon2_memory_kib", number(7168..=4_194_304))?,
             iterations: read.required("argon2_iterations", number(1..=64))?,
@@ -56,6 +68,7 @@ pub(super) fn config(values: Values) -> Result<Config, ConfigError> {
         max_connections_per_address: read.required("max_connections_per_address", number(1..=1_000_000))?,
         request_timeout: read.required("request_timeout", duration(ms(100)..=MINUTE))?,
         data,
+        notices,
     };
     check_election(&read, &config)?;
     Ok(config)
@@ -122,6 +135,13 @@ impl Reader {
             Some((Given::One(text), _)) => vec![std::mem::take(text)],
             Some((Given::Many(texts), _)) => std::mem::take(texts),
         };
+        let texts = match texts.as_slice() {
+            // As the older systems write lists in the environment.
+            [json] if json.trim_start().starts_with('[') => serde_json::from_str(json).map_err(|_| {
+                self.bad(name, "is not a JSON list of strings, nor separated by commas".to_owned())
+            })?,
+            _ => texts,
+        };
         let items =
             texts.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|item| !item.is_empty());
         items.map(|item| parse(item).map_err(|problem| self.bad(name, problem))).collect()
@@ -135,6 +155,23 @@ impl Reader {
 
 fn parse<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("`{text}` is not acceptable"))
+}
+
+/// What says itself what it expects.
+fn said<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error| format!("`{text}` {error}"))
+}
+
+fn rate(text: &str) -> Result<Option<Rate>, String> {
+    Rate::parse_setting(text).map_err(|error| format!("`{text}` {error}"))
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text.trim() {
+        "on" | "true" => Ok(true),
+        "off" | "false" => Ok(false),
+        _ => Err(format!("`{text}` is neither on nor off")),
+    }
 }
 
 fn number<T: FromStr + PartialOrd + Display>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> {
@@ -199,9 +236,9 @@ fn base_url(text: &str) -> Result<String, String> {
 
 fn origin(text: &str) -> Result<String, String> {
     if text == "*" {
-        return Err("`*` would let every web site read replies; list the origins".to_owned());
+        return Ok(text.to_owned());
     }
-    web_address(text).ok_or_else(|| format!("`{text}` is not an origin like https://app.example.com"))
+    web_address(text).ok_or_else(|| format!("`{text}` is not an origin like https://app.example.com, nor *"))
 }
 
 fn jwt_secret(text: &str) -> Result<Secret<String>, String> {
@@ -246,6 +283,48 @@ fn log_format(text: &str) -> Result<LogFormat, String> {
         "json" => Ok(LogFormat::Json),
         _ => Err(format!("`{text}` is neither text nor json")),
     }
+}
+
+fn limits(read: &mut Reader) -> Result<RateLimits, ConfigError> {
+    Ok(RateLimits {
+        login: read.required("rate_limit_login", rate)?,
+        refresh: read.required("rate_limit_refresh", rate)?,
+        service: read.required("rate_limit_service", rate)?,
+        register: read.required("rate_limit_register", rate)?,
+        native: read.required("rate_limit_native", rate)?,
+        api: read.required("rate_limit_api", rate)?,
+        default: read.required("rate_limit_default", rate)?,
+    })
+}
+
+fn keystone(read: &mut Reader) -> Result<Keystone, ConfigError> {
+    let username = read.optional("bootstrap_admin_username", parse::<String>)?;
+    let password = read.optional("bootstrap_admin_password", |text| Ok(Secret::new(text.to_owned())))?;
+    let email = read.optional("bootstrap_admin_email", parse::<String>)?;
+    let admin =
+        match (username, password, email) {
+            (Some(username), Some(password), email) => Some(FirstAdmin { username, password, email }),
+            (None, None, None) => None,
+            (Some(_), None, _) => {
+                return Err(read
+                    .bad("bootstrap_admin_username", "needs bootstrap_admin_password beside it".to_owned()));
+            }
+            (None, Some(_), _) => {
+                return Err(read
+                    .bad("bootstrap_admin_password", "needs bootstrap_admin_username beside it".to_owned()));
+            }
+            (None, None, Some(_)) => {
+                return Err(
+                    read.bad("bootstrap_admin_email", "needs bootstrap_admin_username beside it".to_owned())
+                );
+            }
+        };
+    Ok(Keystone {
+        access_token_lifetime: read.required("keystone_access_token_lifetime", duration(MINUTE..=DAY))?,
+        refresh_token_lifetime: read.required("keystone_refresh_token_lifetime", duration(MINUTE..=YEAR))?,
+        password_min_length: read.required("keystone_password_min_length", number(8..=128))?,
+        admin,
+    })
 }
 
 fn tls(read: &mut Reader) -> Result<Option<TlsFiles>, ConfigError> {

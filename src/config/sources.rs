@@ -1,87 +1,13 @@
-//! The table of settings, and the gathering of their values from flags, environment and file.
+//! The gathering of values from flags, environment and file.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
+use super::older::Older;
+use super::table::{PREFIX, SETTINGS};
 use super::{ConfigError, Origin};
-
-/// A setting as an operator sees it.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    /// The name in the file; in the environment `CONCLAVE_` and the name in capitals.
-    pub name: &'static str,
-    /// The default as text; empty when there is none or it depends on others.
-    pub default: &'static str,
-    /// What it does.
-    pub help: &'static str,
-    /// Its value is never shown.
-    pub is_secret: bool,
-}
-
-const fn setting(name: &'static str, default: &'static str, help: &'static str) -> Setting {
-    Setting { name, default, help, is_secret: false }
-}
-
-/// All settings.
-pub const SETTINGS: [Setting; 32] = [
-    setting("data", "conclave-data", "data folder"),
-    setting("http_listen", "127.0.0.1:8080", "address of the HTTP API"),
-    setting("peer_listen", "127.0.0.1:9080", "address of the port for peers"),
-    setting("peer_advertise", "", "host:port at which peers reach this node; peer_listen by default"),
-    setting("public_url", "", "base URL at which clients reach this node"),
-    setting("join", "", "peers (host:port, ...) of the cluster to join; none to found one"),
-    setting("allowed_hosts", "", "host names to answer to, besides loopback and that of public_url"),
-    setting("allowed_origins", "", "web origins (https://app.example.com, ...) that may read replies"),
-    setting("tls_certificate", "", "PEM file with the certificate chain of the HTTP port"),
-    setting("tls_key", "", "PEM file with its key"),
-    setting("key_file", "", "key-encryption key; beside the data folder by default, never inside"),
-    Setting {
-        is_secret: true,
-        ..setting(
-            "encryption_key",
-            "",
-            "keys in place of key_file's: base64 of 32 bytes, the first one seals",
-        )
-    },
-    Setting { is_secret: true, ..setting("jwt_secret", "", "secret of HS256 tokens, 32 bytes or more") },
-    setting("access_token_lifetime", "1h", "how long an access token is good"),
-    setting("refresh_token_lifetime", "7d", "how long a refresh token is good"),
-    setting("api_key_lifetime", "30d", "how long an API key is good"),
-    setting("argon2_memory_kib", "19456", "memory of a password hash"),
-    setting("argon2_iterations", "2", "passes of a password hash"),
-    setting("argon2_parallelism", "1", "lanes of a password hash"),
-    setting("hash_threads", "", "threads that hash passwords; one for each core by default"),
-    setting("hash_queue", "256", "hashes that may wait for a thread"),
-    setting("max_in_flight", "4096", "commands in flight on the leader"),
-    setting("max_in_flight_per_account", "512", "commands in flight on the leader for one account"),
-    setting("snapshot_every", "10000", "log entries between two snapshots"),
-    setting("heartbeat", "50ms", "beat of the leader"),
-    setting("election_min", "150ms", "shortest silence after which a node stands for election"),
-    setting("election_max", "300ms", "longest silence after which a node stands for election"),
-    setting(
-        "log_level",
-        "info,openraft=warn,chunked_wal=warn",
-        "what is logged: error, warn, info, debug, trace, or module=level, ...",
-    ),
-    setting("log_format", "text", "text or json"),
-    setting("max_connections", "4096", "HTTP connections open at once"),
-    setting("max_connections_per_address", "2048", "HTTP connections open at once from one address"),
-    setting("request_timeout", "5s", "after which a request is answered, done or not"),
-];
-
-/// A variable, our setting, and its value in our terms.
-type Foreign = (&'static str, &'static str, fn(String) -> String);
-
-/// Names that clients of older systems set already, and what they mean here.
-const FOREIGN: [Foreign; 3] = [
-    ("JWT_SECRET_KEY", "jwt_secret", |value| value),
-    ("ACCESS_TOKEN_EXPIRE_MINUTES", "access_token_lifetime", |minutes| format!("{}m", minutes.trim())),
-    ("ALLOWED_ORIGINS", "allowed_origins", |value| value),
-];
-
-const PREFIX: &str = "CONCLAVE_";
 
 /// Given by the command line's own parser: the path of the file is no setting.
 const CONFIG_VARIABLE: &str = "CONCLAVE_CONFIG";
@@ -116,21 +42,24 @@ pub(super) enum Given {
 
 pub(super) type Values = BTreeMap<&'static str, (Given, Origin)>;
 
-/// The strongest value of each setting that has one.
+/// The strongest value of each setting that has one, and what the operator should be told of the rest.
 pub(super) fn gather(
     flags: Flags,
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<Values, ConfigError> {
+) -> Result<(Values, Vec<String>), ConfigError> {
     let mut values = Values::new();
     if let Some(path) = file {
         from_file(path, &mut values)?;
     }
-    from_environment(environment, &mut values)?;
+    let (mut stronger, older) = from_environment(environment)?;
     for (name, given) in flags.0 {
-        values.insert(name, (Given::Many(given), Origin::Flag));
+        stronger.insert(name, (Given::Many(given), Origin::Flag));
     }
-    Ok(values)
+    // Our own name is stronger than another system's for the same thing.
+    let notices = older.settle(&mut values, &stronger)?;
+    values.extend(stronger);
+    Ok((values, notices))
 }
 
 fn from_file(path: &Path, values: &mut Values) -> Result<(), ConfigError> {
@@ -171,36 +100,31 @@ fn from_toml(value: toml::Value) -> Option<Given> {
 
 fn from_environment(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
-    values: &mut Values,
-) -> Result<(), ConfigError> {
-    let mut own = Values::new();
+) -> Result<(Values, Older), ConfigError> {
+    let (mut own, mut older) = (Values::new(), Older::default());
     for (variable, value) in environment {
         let Some(variable) = variable.to_str() else { continue };
-        let foreign = FOREIGN.iter().find(|(name, ..)| *name == variable);
-        let origin = Origin::Variable(variable.to_owned());
-        let name = if let Some((_, name, _)) = foreign {
-            name
-        } else if let Some(key) = variable.strip_prefix(PREFIX) {
-            if variable == CONFIG_VARIABLE || is_service_link(variable) {
-                continue;
-            }
-            let key = key.to_ascii_lowercase();
-            known(&key).ok_or_else(|| unknown(variable, &key, origin.clone()))?
-        } else {
+        let old = Older::known(variable);
+        let Some(key) = old.or_else(|| variable.strip_prefix(PREFIX)) else { continue };
+        if variable == CONFIG_VARIABLE || (old.is_none() && is_service_link(variable)) {
             continue;
+        }
+        let origin = Origin::Variable(variable.to_owned());
+        let key = key.to_ascii_lowercase();
+        let name = match old {
+            Some(name) => name,
+            None => known(&key).ok_or_else(|| unknown(variable, &key, origin.clone()))?,
         };
         let Ok(value) = value.into_string() else {
             return Err(ConfigError::Bad { name, origin, problem: "is not UTF-8".to_owned() });
         };
-        // Our own name is stronger than another system's for the same thing.
-        if let Some((.., meaning)) = foreign {
-            values.insert(name, (Given::One(meaning(value)), origin));
+        if old.is_some() {
+            older.set(name, value);
         } else {
             own.insert(name, (Given::One(value), origin));
         }
     }
-    values.extend(own);
-    Ok(())
+    Ok((own, older))
 }
 
 /// Kubernetes sets such variables in every container beside a service named `conclave…`.

@@ -61,6 +61,15 @@ pub enum FolderError {
 /// How far the port for peers is above that for HTTP.
 const PEERS_ABOVE: u16 = 1000;
 
+/// For programs in the making, which try and fail more often than people who sign in.
+const LIMITS: [(&str, &str); 5] = [
+    ("rate_limit_login", "1000/minute"),
+    ("rate_limit_refresh", "1000/minute"),
+    ("rate_limit_service", "1000/minute"),
+    ("rate_limit_register", "1000/minute"),
+    ("rate_limit_api", "10000/minute"),
+];
+
 impl Folder {
     pub(super) fn open(path: &Path) -> Result<Self, FolderError> {
         make(path)?;
@@ -149,13 +158,14 @@ impl Folder {
             let others = ports.iter().filter(|other| *other != own).map(|other| other.peers.to_string());
             // The first node founds the cluster; the others ask whichever node answers.
             let join = if node == 1 { Vec::new() } else { others.map(Value::String).collect() };
-            let table = Table::from_iter([
+            let mut table = Table::from_iter([
                 ("data".to_owned(), Value::String(self.data(node).display().to_string())),
                 ("http_listen".to_owned(), Value::String(own.http.to_string())),
                 ("peer_listen".to_owned(), Value::String(own.peers.to_string())),
                 ("key_file".to_owned(), Value::String(key_file.display().to_string())),
                 ("join".to_owned(), Value::Array(join)),
             ]);
+            table.extend(LIMITS.map(|(name, rate)| (name.to_owned(), Value::String(rate.to_owned()))));
             let path = self.settings(node);
             let text = format!("# Written by `conclave dev` at each start.\n{table}");
             fs::write(&path, text).map_err(at(&path))?;
@@ -207,6 +217,7 @@ mod tests {
         for node in 1..=3 {
             let config = Config::load(Flags::default(), Some(&folder.settings(node)), Vec::new()).unwrap();
             assert_eq!(config.http_listen.port(), 8079 + node);
+            assert!(config.limits.login.is_some_and(|rate| rate.count().get() >= 1000));
             assert_eq!(config.join.len(), if node == 1 { 0 } else { 2 });
             assert!(!config.join.contains(&config.peer_advertise));
             let identity = DataFolder::open(&config.data).unwrap().identity();

@@ -1,12 +1,10 @@
 //! Accounts: one tenant each, owned by a root user, by whoever holds its key, or by the cluster.
 
-use std::ops::ControlFlow;
-
 use serde::{Deserialize, Serialize};
 
 use super::key::{self, NewSigningKey};
 use super::role::{self, NewRole};
-use super::rows::{account_of, tables};
+use super::rows::{next_account, tables};
 use super::settings::{self, Registration, SettingsChanges};
 use super::user::{self, NewUser};
 use super::{
@@ -88,15 +86,28 @@ pub fn find(rows: &dyn Read, account: AccountId) -> Result<Option<Stored<Account
 /// has an audit trail.
 #[must_use]
 pub fn next(rows: &dyn Read, after: Option<AccountId>) -> Option<AccountId> {
-    // No tag is so high: behind this are only the rows of other accounts.
-    let after = after.map(|account| [b"a", account.as_bytes(), &[0xff]].concat());
-    let mut found = None;
-    rows.scan(b"a", after.as_deref(), &mut |key, _| {
-        let id = account_of(key).and_then(|id| std::str::from_utf8(id).ok());
-        found = id.and_then(|id| AccountId::parse(id).ok());
-        ControlFlow::Break(())
-    });
-    found
+    next_account(rows, after)
+}
+
+/// At most `limit` accounts behind `after`, in the order of their ids, closed ones too. Only for operators: an
+/// account must not learn which others there are.
+///
+/// # Errors
+/// [`Rejection::Damaged`] if a row does not decode.
+pub fn list(
+    rows: &dyn Read,
+    mut after: Option<AccountId>,
+    limit: usize,
+) -> Result<Vec<Stored<Account>>, Rejection> {
+    let mut found = Vec::new();
+    while found.len() < limit
+        && let Some(id) = next(rows, after)
+    {
+        after = Some(id);
+        // The cluster itself has rows and is no account.
+        found.extend(find(rows, id)?);
+    }
+    Ok(found)
 }
 
 /// The account whose root user has that e-mail address.

@@ -10,10 +10,14 @@
 //! Questions are many and cheap, and whoever asks enough of them would push the acts of others out of a common
 //! trail. So acts are kept by age, questions by number, each in a trail of its own.
 
+mod chain;
+pub mod search;
+
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+
+pub use chain::Chain;
 
 use super::lockout::RefusedSignIn;
 use super::reseal::SealedSecret;
@@ -47,7 +51,7 @@ pub struct AuditRecord {
     pub count: u32,
     /// Hash of the record before, zeros for the first.
     pub previous: [u8; 32],
-    /// SHA-256 of this record without this member.
+    /// SHA-256 of this record without this member, see [`Chain::hashed`].
     pub hash: [u8; 32],
 }
 
@@ -89,16 +93,6 @@ pub struct Observation {
 
 /// The most observations in one command.
 pub const MAX_OBSERVATIONS: usize = 256;
-
-impl AuditRecord {
-    /// The hash that the record must have.
-    #[must_use]
-    pub fn computed_hash(&self) -> [u8; 32] {
-        let plain = Self { hash: [0; 32], ..self.clone() };
-        // An encoding that fails would differ from every stored hash, and so be noticed.
-        Sha256::digest(postcard::to_stdvec(&plain).unwrap_or_default()).into()
-    }
-}
 
 impl Trail {
     const fn key(self) -> [u8; 1] {
@@ -147,20 +141,6 @@ pub fn get(
     sequence: u64,
 ) -> Result<Option<AuditRecord>, Rejection> {
     Ok(tables::AUDIT.get(rows, account, &trail.path(sequence))?.map(|row| row.value))
-}
-
-/// Whether `records`, which follow on the record `sequence` with `hash`, form an unbroken chain; gives the
-/// first bad sequence.
-#[must_use]
-pub fn first_break(mut sequence: u64, mut hash: [u8; 32], records: &[AuditRecord]) -> Option<u64> {
-    for record in records {
-        let follows = record.sequence == sequence + 1 && record.previous == hash;
-        if !follows || record.hash != record.computed_hash() {
-            return Some(record.sequence);
-        }
-        (sequence, hash) = (record.sequence, record.hash);
-    }
-    None
 }
 
 /// Writes down what an action did.
@@ -224,7 +204,7 @@ fn write(context: &mut Context<'_>, entry: Observation) -> Result<(), Rejection>
         previous: head.hash,
         hash: [0; 32],
     };
-    record.hash = record.computed_hash();
+    record.hash = Chain { account: context.account, trail }.hash_of(&record);
     (head.sequence, head.hash) = (record.sequence, record.hash);
     if head.first == 0 {
         head.first = record.sequence;

@@ -14,6 +14,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::audit::{Chain, Trail};
 use super::testing::MemoryRows;
 use super::{Rejection, account::AccountState, key::KeyState, membership::Membership, rows::tables};
 use samples as sample;
@@ -150,7 +151,8 @@ fn rows(text: &mut String) {
     put("HOLDER_KEY", rows, text);
     tables::HOLDER_RECOVERY.put(rows, b"hash", &account).unwrap();
     put("HOLDER_RECOVERY", rows, text);
-    let hash = stored::audit_record().computed_hash();
+    let chain = Chain { account, trail: Trail::Acts };
+    let hash = chain.hash_of(&stored::audit_record());
     writeln!(text, "audit-hash {}", hex(&hash)).unwrap();
     for (name, principal) in ["user", "service", "subject"].iter().zip(sample::principals()) {
         writeln!(text, "principal-key/{name} {}", hex(&principal.key())).unwrap();

@@ -3,11 +3,13 @@
 //! The key is a UUID that the client drew. It is looked up by its hash, over all accounts; the account itself
 //! has an id like any other, so that a new key takes nothing with it: rotating and recovering change one row.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::account::{self, Owner};
 use super::rows::tables;
-use super::{AccountId, Context, Noun, Read, Rejection, Reply, SecretHash};
+use super::{AccountId, Context, Noun, Principal, Read, Rejection, Reply, SecretHash, settings, subject_key};
 
 /// The secrets of an account that is owned by its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,40 @@ pub fn account_of(rows: &dyn Read, key: &SecretHash) -> Result<Option<AccountId>
 /// As [`account_of`].
 pub fn account_of_recovery(rows: &dyn Read, secret: &SecretHash) -> Result<Option<AccountId>, Rejection> {
     Ok(tables::HOLDER_RECOVERY.get(rows, secret.as_bytes())?.map(|row| row.value))
+}
+
+/// What an account holds, in numbers: what a new key is told that it owns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    pub roles: usize,
+    /// Whoever has a role, once each.
+    pub members: usize,
+    /// Permissions that some role holds, once each.
+    pub permissions: usize,
+    /// Keys of subjects, revoked and expired ones too.
+    pub subject_keys: usize,
+    /// Whether the settings were ever changed.
+    pub has_settings: bool,
+}
+
+/// Counts what is in an account. Reads all of it, so it is for what happens seldom.
+///
+/// # Errors
+/// As [`account_of`].
+pub fn holdings(rows: &dyn Read, account: AccountId) -> Result<Holdings, Rejection> {
+    let members = tables::MEMBERSHIP.scan(rows, account, &[], None, usize::MAX)?;
+    let members: BTreeSet<_> =
+        members.iter().filter_map(|(key, _)| key.get(..Principal::KEY_BYTES)).collect();
+    let permissions = tables::PERMISSION_ROLE.scan(rows, account, &[], None, usize::MAX)?;
+    let permissions: BTreeSet<_> =
+        permissions.iter().filter_map(|(key, _)| key.split(|byte| *byte == 0).next()).collect();
+    Ok(Holdings {
+        roles: tables::ROLE.scan(rows, account, &[], None, usize::MAX)?.len(),
+        members: members.len(),
+        permissions: permissions.len(),
+        subject_keys: subject_key::count(rows, account)?,
+        has_settings: settings::find(rows, account)?.is_some(),
+    })
 }
 
 /// Opens an account for a key that has none. Of several nodes that do so at once, the first in the log wins.

@@ -43,6 +43,7 @@ pub mod testing;
 mod text;
 mod time;
 pub mod user;
+pub mod workflow;
 
 use serde::{Deserialize, Serialize};
 

@@ -204,6 +204,18 @@ pub fn account_of(key: &[u8]) -> Option<&[u8]> {
     }
 }
 
+/// The first account behind `after` that has any row: one step, however many rows the accounts have.
+pub(super) fn next_account(rows: &dyn Read, after: Option<AccountId>) -> Option<AccountId> {
+    // No table has the tag 0xff, so that no key of the account is greater.
+    let behind = after.map(|id| [&b"a"[..], id.as_bytes(), &[0xff]].concat());
+    let mut found = None;
+    rows.scan(b"a", behind.as_deref(), &mut |key, _| {
+        found = account_of(key).and_then(|id| AccountId::parse(std::str::from_utf8(id).ok()?).ok());
+        ControlFlow::Break(())
+    });
+    found
+}
+
 /// Joins the parts of a key; each but the last must hold no NUL or have a fixed length.
 pub(super) fn joined(head: &[u8], last: &[u8]) -> Vec<u8> {
     [head, &[0], last].concat()

@@ -41,19 +41,32 @@ pub fn find(rows: &dyn Read, account: AccountId, id: SubjectId) -> Result<Option
     Ok(tables::SUBJECT.get(rows, account, id.uuid().as_bytes())?.map(|row| row.value))
 }
 
+/// Whether the account is a strict one, and the subject has no key that is good at `now`: such a one is told no,
+/// whatever it is asked about (contract part 3.4).
+///
+/// # Errors
+/// As [`find`].
+pub fn is_barred(
+    rows: &dyn Read,
+    account: AccountId,
+    id: SubjectId,
+    now: Timestamp,
+) -> Result<bool, Rejection> {
+    Ok(settings::of(rows, account)?.strict_users && !subject_key::has_live(rows, account, id, now)?)
+}
+
 /// Gives a role to whoever has that name. Changes nothing where it is had already.
 pub(super) fn add_member(
     context: &mut Context<'_>,
     name: &UserName,
     role: &RoleName,
 ) -> Result<Reply, Rejection> {
+    let id = id_of(name);
+    if is_barred(context.rows, context.account, id, context.at)? {
+        return Err(Rejection::NotKeyBacked);
+    }
     if role::find(context.rows, context.account, role)?.is_none() {
         return Err(Rejection::NotFound(Noun::Role));
-    }
-    let id = id_of(name);
-    let is_strict = settings::of(context.rows, context.account)?.strict_users;
-    if is_strict && !subject_key::has_live(context.rows, context.account, id, context.at)? {
-        return Err(Rejection::NotKeyBacked);
     }
     ensure(context, name)?;
     membership::add(context, &Principal::Subject(id), role).map(Reply::Changed)

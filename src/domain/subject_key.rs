@@ -181,6 +181,9 @@ pub(super) fn shorten(
 ) -> Result<Reply, Rejection> {
     let subject = subject::id_of(name);
     let mut key = existing(context, subject, id)?;
+    if key.revoked_at.is_some() {
+        return Err(Rejection::invalid("expires_at", "the key is revoked"));
+    }
     check_end(end, context.at)?;
     if key.expires_at.is_some_and(|old| old <= end) {
         return Err(Rejection::invalid("expires_at", "a key's end only moves to an earlier time"));

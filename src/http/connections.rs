@@ -5,6 +5,8 @@ use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::rate::source_of;
+
 /// Counts open connections. Clones count together.
 #[derive(Clone)]
 pub(super) struct Connections(Arc<Shared>);
@@ -28,7 +30,7 @@ impl Connections {
 
     /// A place for a connection from `peer`, until it is dropped; `None` when all are taken.
     pub(super) fn take(&self, peer: IpAddr) -> Option<Place> {
-        let address = group(peer);
+        let address = source_of(peer);
         let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
         let from_here = open.by_address.get(&address).copied().unwrap_or_default();
         if open.all >= self.0.max || from_here >= self.0.max_per_address {
@@ -57,14 +59,6 @@ impl Drop for Place {
                 Some(left) => drop(entry.insert(left)),
             }
         }
-    }
-}
-
-/// What counts as one address: an IPv6 host owns its whole /64.
-fn group(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => IpAddr::V4(v4),
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & (u128::MAX << 64)).into()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -17,6 +17,8 @@ pub struct Context {
     pub request_id: Arc<str>,
     /// The other end of the connection. Not from a header: those can be made up.
     pub peer: SocketAddr,
+    /// Whom the request comes from: the peer, or what a trusted proxy says of the caller before it.
+    pub source: IpAddr,
     /// When the caller will be told that the outcome is unknown. Work for it should end before.
     pub deadline: Instant,
     /// Whether the connection is under TLS.

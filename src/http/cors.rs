@@ -13,20 +13,41 @@ use warp::reply::Response;
 /// The allowed origins; none by default.
 ///
 /// # Why
-/// There is no `*`, and never `Access-Control-Allow-Credentials`: our callers send their token in a
-/// header that they set themselves, so a browser needs no ambient credentials here.
+/// There is never `Access-Control-Allow-Credentials`: our callers send their token in a header that they set
+/// themselves, so a browser needs no ambient credentials here. That is also why `*` can be allowed at all.
+/// It is answered as `*`, never as the origin that asks, so that no cache and no browser takes the grant for
+/// one to that origin.
 #[derive(Clone, Debug, Default)]
-pub struct Cors(BTreeSet<String>);
+pub struct Cors(Allowed);
+
+#[derive(Clone, Debug)]
+enum Allowed {
+    All,
+    These(BTreeSet<String>),
+}
+
+impl Default for Allowed {
+    fn default() -> Self {
+        Self::These(BTreeSet::new())
+    }
+}
 
 impl Cors {
-    /// Takes origins as browsers spell them, `https://app.example.com`.
+    /// Takes origins as browsers spell them, `https://app.example.com`; with `*` among them all are allowed.
     pub fn new(origins: impl IntoIterator<Item = String>) -> Self {
-        Self(origins.into_iter().collect())
+        let origins: BTreeSet<String> = origins.into_iter().collect();
+        Self(if origins.contains("*") { Allowed::All } else { Allowed::These(origins) })
     }
 
-    fn allowed<'h>(&self, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
+    /// What is granted to the origin of a request, if anything.
+    fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(ORIGIN)?;
-        origin.to_str().is_ok_and(|origin| self.0.contains(origin)).then_some(origin)
+        match &self.0 {
+            Allowed::All => Some(HeaderValue::from_static("*")),
+            Allowed::These(origins) => {
+                origin.to_str().is_ok_and(|origin| origins.contains(origin)).then(|| origin.clone())
+            }
+        }
     }
 
     /// The reply to a preflight of an allowed origin. Others go the way of any request and get no grant.
@@ -52,15 +73,20 @@ impl Cors {
 
     /// Grants reading to the origin of the request, if it is allowed.
     pub(super) fn grant(&self, request: &HeaderMap, response: &mut HeaderMap) {
-        if self.0.is_empty() {
-            return;
+        match &self.0 {
+            // The same for all.
+            Allowed::All => {}
+            Allowed::These(origins) if origins.is_empty() => return,
+            Allowed::These(_) => drop(response.append(VARY, HeaderValue::from_static("origin"))),
         }
-        response.append(VARY, HeaderValue::from_static("origin"));
         if let Some(origin) = self.allowed(request) {
-            response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             response.insert(
                 ACCESS_CONTROL_EXPOSE_HEADERS,
-                HeaderValue::from_static("etag, location, retry-after, x-request-id"),
+                HeaderValue::from_static(
+                    "conclave-revision, etag, location, retry-after, x-ratelimit-limit, x-ratelimit-remaining, \
+                     x-ratelimit-reset, x-request-id",
+                ),
             );
         }
     }
@@ -77,6 +103,21 @@ mod tests {
             headers.insert(ACCESS_CONTROL_REQUEST_METHOD, "PUT".parse().unwrap());
         }
         headers
+    }
+
+    #[test]
+    fn all_are_granted_as_all_and_never_with_credentials() {
+        let cors = Cors::new(["*".to_owned()]);
+        for origin in ["https://app.example.com", "null"] {
+            let mut reply = HeaderMap::new();
+            cors.grant(&request(origin, false), &mut reply);
+            assert_eq!(reply[ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+            assert!(!reply.contains_key("access-control-allow-credentials") && !reply.contains_key(VARY));
+            assert!(cors.preflight(&Method::OPTIONS, &request(origin, true)).is_some());
+        }
+        let mut reply = HeaderMap::new();
+        cors.grant(&HeaderMap::new(), &mut reply);
+        assert!(reply.is_empty());
     }
 
     #[test]

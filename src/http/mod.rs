@@ -20,12 +20,14 @@ pub mod cors;
 pub mod form;
 pub mod host;
 pub mod json;
+pub mod limit;
 pub mod metrics;
 pub mod path;
 pub mod problem;
 pub mod query;
 pub mod router;
 pub mod server;
+pub mod source;
 pub mod tls;
 
 mod connections;

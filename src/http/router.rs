@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use tower_service::Service;
 use warp::filters::BoxedFilter;
-use warp::http::StatusCode;
+use warp::http::{HeaderMap, StatusCode};
 use warp::reject::{self, Rejection};
 use warp::reply::{Reply, Response};
 use warp::{Filter, http::Request};
@@ -21,9 +21,13 @@ const DATA_CSP: &str = "default-src 'none'; frame-ancestors 'none'";
 const PAGE_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
+/// What every request below a prefix must show before anything else is looked at, by its headers and its path.
+pub type Gate = fn(&HeaderMap, &str) -> Result<(), Problem>;
+
 /// One family of paths: its filter, and how it words errors.
 pub struct Surface {
     prefix: &'static str,
+    gate: Option<Gate>,
     filter: BoxedFilter<(Response,)>,
     render: Render,
     is_page: bool,
@@ -36,6 +40,7 @@ impl Surface {
     pub fn new(prefix: &'static str, filter: BoxedFilter<(Response,)>) -> Self {
         Self {
             prefix,
+            gate: None,
             filter: filter.recover(recover).unify().boxed(),
             render: problem::native,
             is_page: false,
@@ -46,6 +51,13 @@ impl Surface {
     #[must_use]
     pub fn render(mut self, render: Render) -> Self {
         self.render = render;
+        self
+    }
+
+    /// Asks every request to pass the gate, also one to a path or with a method that there is not.
+    #[must_use]
+    pub fn behind(mut self, gate: Gate) -> Self {
+        self.gate = Some(gate);
         self
     }
 
@@ -68,6 +80,11 @@ impl Surface {
 
     pub(super) fn renderer(&self) -> Render {
         self.render
+    }
+
+    /// Lets a request in, or says why not.
+    pub(super) fn admit(&self, headers: &HeaderMap, path: &str) -> Result<(), Problem> {
+        self.gate.map_or(Ok(()), |gate| gate(headers, path))
     }
 
     /// Answers a request whose body was read.

@@ -23,6 +23,7 @@ use super::host::AllowedHosts;
 use super::metrics::HttpMetrics;
 use super::router::Router;
 use super::service::{Edge, Ends};
+use super::source::Proxies;
 use super::tls::{self, TlsError};
 use super::watch::{Activity, Patience, Watched};
 use crate::config::Config;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub allowed_hosts: AllowedHosts,
     /// Web origins that may read replies.
     pub cors: Cors,
+    /// Whose word on a request's source is believed.
+    pub proxies: Proxies,
     /// From [`super::tls::acceptor`]; without it the port speaks plain HTTP.
     pub tls: Option<TlsAcceptor>,
     /// Connections open at once.
@@ -62,6 +65,7 @@ impl Settings {
             listen,
             allowed_hosts: AllowedHosts::default(),
             cors: Cors::default(),
+            proxies: Proxies::default(),
             tls: None,
             max_connections: 4096,
             max_connections_per_address: 2048,
@@ -85,6 +89,7 @@ impl Settings {
         Ok(Self {
             allowed_hosts: AllowedHosts::new(config.hosts()),
             cors: Cors::new(config.allowed_origins.iter().cloned()),
+            proxies: Proxies::new(config.trusted_proxies.clone()),
             tls,
             max_connections: config.max_connections,
             max_connections_per_address: config.max_connections_per_address,
@@ -159,6 +164,7 @@ impl Acceptor {
             router,
             hosts: settings.allowed_hosts.clone(),
             cors: settings.cors.clone(),
+            proxies: settings.proxies.clone(),
             body_timeout: settings.body_timeout,
             request_timeout: settings.request_timeout,
             metrics,

@@ -23,16 +23,21 @@ use super::context::{Context, REQUEST_ID, request_id};
 use super::cors::Cors;
 use super::host::AllowedHosts;
 use super::json::MAX_BODY_BYTES;
+use super::limit;
 use super::metrics::{Endpoint, HttpMetrics};
 use super::path::is_canonical;
 use super::problem::{self, Asked, Problem};
 use super::router::{Router, Surface, default_content_security_policy, no_route};
+use super::source::Proxies;
+use crate::clock::{Clock, SystemClock};
+use crate::rate::Allowance;
 
 /// What the requests of all connections share.
 pub(super) struct Edge {
     pub(super) router: Router,
     pub(super) hosts: AllowedHosts,
     pub(super) cors: Cors,
+    pub(super) proxies: Proxies,
     pub(super) body_timeout: Duration,
     pub(super) request_timeout: Duration,
     pub(super) metrics: HttpMetrics,
@@ -61,8 +66,13 @@ impl Edge {
         let uri = parts.uri.clone();
         let version = parts.version;
         let headers = parts.headers.clone();
-        let context =
-            Context { request_id: id.clone(), peer: ends.peer, deadline: started, secure: ends.secure };
+        let context = Context {
+            request_id: id.clone(),
+            peer: ends.peer,
+            source: self.proxies.source(ends.peer.ip(), &headers),
+            deadline: started,
+            secure: ends.secure,
+        };
         let span = tracing::debug_span!("request", id = &*id, method = %asked);
         let outcome = AssertUnwindSafe(self.handle(ends, surface, parts, body, context).instrument(span))
             .catch_unwind()
@@ -74,9 +84,13 @@ impl Edge {
             });
         let mut response = outcome.unwrap_or_else(Reply::into_response);
         let endpoint = endpoint(surface, &response);
+        let left = response.extensions_mut().remove::<Allowance>();
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             let render = surface.map_or(problem::native as problem::Render, Surface::renderer);
             response = render(&problem, &Asked { request_id: &id, path: uri.path() });
+        }
+        if let Some(left) = left {
+            limit::tell(response.headers_mut(), left, SystemClock.now());
         }
         self.finish(ends, surface, &headers, version, &id, &mut response);
         if asked == Method::HEAD {
@@ -95,10 +109,15 @@ impl Edge {
         mut context: Context,
     ) -> Result<Response, Problem> {
         self.hosts.check(&parts.uri, &parts.headers, ends.local)?;
+        let preflight = self.cors.preflight(&parts.method, &parts.headers);
+        // A browser asks first without what the request itself will show.
+        if let (None, Some(surface)) = (&preflight, surface) {
+            surface.admit(&parts.headers, parts.uri.path())?;
+        }
         if !is_canonical(parts.uri.path()) {
             return Err(no_route());
         }
-        if let Some(granted) = self.cors.preflight(&parts.method, &parts.headers) {
+        if let Some(granted) = preflight {
             return Ok(granted);
         }
         let surface = surface.ok_or_else(no_route)?;

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use conclave_cluster::{Cluster, Role, Status};
+use conclave_cluster::{Cluster, DiskUsage, Role, Status};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -14,6 +14,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::app::App;
+use crate::app::observer::ObserverStats;
 use crate::auth::hasher::HasherStats;
 use crate::tenants::{Tenants, TenantsStats};
 
@@ -40,8 +41,10 @@ impl Collector for Figures {
         let Some(sources) = self.0.upgrade() else { return Ok(()) };
         let mut page = Page(encoder);
         page.raft(&sources.cluster.status())?;
+        page.disk(sources.cluster.disk_usage().unwrap_or_default())?;
         page.hasher(sources.app.hasher.stats())?;
         page.tenants(sources.tenants.stats())?;
+        page.observer(sources.app.observer_stats())?;
         page.gauge(
             "conclave_verifier_cached_tokens",
             "Access tokens whose signature is remembered",
@@ -110,6 +113,17 @@ impl Page<'_> {
         Ok(())
     }
 
+    fn disk(&mut self, usage: DiskUsage) -> fmt::Result {
+        for (name, help, value) in [
+            ("conclave_log_bytes", "Bytes of the log's files", usage.log_bytes),
+            ("conclave_state_bytes", "Bytes of the files of the state's durable copy", usage.state_bytes),
+            ("conclave_snapshot_bytes", "Bytes of the snapshots", usage.snapshot_bytes),
+        ] {
+            self.gauge(name, help, value)?;
+        }
+        Ok(())
+    }
+
     fn hasher(&mut self, stats: HasherStats) -> fmt::Result {
         self.gauge("conclave_hash_pool_waiting", "Passwords that wait to be hashed", count(stats.waiting))?;
         self.gauge("conclave_hash_pool_running", "Passwords being hashed", count(stats.running))?;
@@ -121,6 +135,11 @@ impl Page<'_> {
         for (name, help, value) in [
             ("conclave_tenants_actors", "Accounts with an actor on this node", stats.actors),
             ("conclave_tenants_admitted", "Proposals under way", stats.admitted),
+            (
+                "conclave_tenants_waiting",
+                "Proposals that wait in the queues of their accounts",
+                stats.waiting,
+            ),
             ("conclave_tenants_admitted_bytes", "Bytes of the proposals under way", stats.admitted_bytes),
             ("conclave_tenants_in_flight", "Entries proposed and not answered", stats.in_flight),
         ] {
@@ -128,6 +147,24 @@ impl Page<'_> {
         }
         self.counter("conclave_tenants_refused", "Proposals refused as busy", stats.refused)?;
         self.counter("conclave_tenants_crashes", "Actors that crashed", stats.crashes)
+    }
+
+    fn observer(&mut self, stats: ObserverStats) -> fmt::Result {
+        self.gauge(
+            "conclave_observations_waiting",
+            "Audit records of checks and denials that are not written yet",
+            count(stats.waiting),
+        )?;
+        self.counter(
+            "conclave_observations_written",
+            "Audit records of checks and denials written",
+            stats.written,
+        )?;
+        self.counter(
+            "conclave_observations_lost",
+            "Checks and denials that were not written down",
+            stats.lost,
+        )
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {

@@ -1,7 +1,7 @@
 //! The queue of one account.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use conclave_cluster::{Applied, Proposal};
@@ -9,8 +9,9 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::message::{TenantMessage, Turn};
+use super::message::{TenantMessage, Try, Turn};
 use super::seats::Seats;
+use super::throttle::Throttle;
 use super::ticket::{Job, Waiting};
 use super::{AccountKey, ProposeError, Refused, Shared};
 
@@ -19,6 +20,7 @@ pub(super) struct TenantActor {
     pub(super) shared: Arc<Shared>,
     pub(super) seats: Weak<Seats>,
     pub(super) gate: Arc<Semaphore>,
+    pub(super) throttle: Arc<Mutex<Throttle>>,
 }
 
 pub(super) struct Queue {
@@ -50,6 +52,10 @@ impl Actor for TenantActor {
                 queue.last_work = Instant::now();
                 queue.jobs.push_back(job);
                 self.ask_for_turn(&myself, queue);
+            }
+            TenantMessage::Admit(attempt) => {
+                queue.last_work = Instant::now();
+                self.admit(attempt);
             }
             TenantMessage::Turn(turn) => {
                 let entry = self.pack(queue);
@@ -101,6 +107,17 @@ impl TenantActor {
         });
     }
 
+    fn admit(&self, attempt: Try) {
+        let Try { budget, rate, reply, admitted } = attempt;
+        // Nobody else is in there for long: the seats ask whether it is live.
+        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = throttle.take(budget, rate, Instant::now());
+        drop(throttle);
+        drop(admitted);
+        // A caller that has gone does not want the answer.
+        let _ = reply.send(result);
+    }
+
     /// Takes from the queue what fits into an entry. From here on it may happen.
     fn pack(&self, queue: &mut Queue) -> Vec<Job> {
         let limits = &self.shared.limits;
@@ -108,7 +125,7 @@ impl TenantActor {
         let mut entry: Vec<Job> = Vec::new();
         let mut bytes = 0usize;
         while entry.len() < limits.entry_proposals.max(1) {
-            let Some(job) = queue.jobs.pop_front() else { break };
+            let Some(mut job) = queue.jobs.pop_front() else { break };
             if job.deadline <= now {
                 job.caller.answer(Err(Refused::TooLate));
                 continue;

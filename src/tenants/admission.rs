@@ -14,6 +14,7 @@ pub(super) struct Admission {
     in_all: Counter,
     bytes: Counter,
     refused: AtomicU64,
+    packed: AtomicUsize,
     idle: Notify,
 }
 
@@ -27,6 +28,7 @@ impl Admission {
             in_all: Counter::up_to(limits.in_all),
             bytes: Counter::up_to(limits.bytes_in_all),
             refused: AtomicU64::new(0),
+            packed: AtomicUsize::new(0),
             idle: Notify::new(),
         }
     }
@@ -54,12 +56,17 @@ impl Admission {
             self.in_all.give(1);
             return Err(busy());
         }
-        Ok(Admitted { all: Arc::clone(self), account: Arc::clone(account), bytes })
+        Ok(Admitted { all: Arc::clone(self), account: Arc::clone(account), bytes, is_packed: false })
     }
 
     /// Proposals under way, their bytes, and how many were refused.
     pub(super) fn figures(&self) -> (usize, usize, u64) {
         (self.in_all.count(), self.bytes.count(), self.refused.load(Ordering::Relaxed))
+    }
+
+    /// Of those under way, how many wait in a queue.
+    pub(super) fn waiting(&self) -> usize {
+        self.in_all.count().saturating_sub(self.packed.load(Ordering::Acquire))
     }
 
     /// Returns once nothing is under way.
@@ -82,10 +89,23 @@ pub(super) struct Admitted {
     all: Arc<Admission>,
     account: Arc<Counter>,
     bytes: usize,
+    is_packed: bool,
+}
+
+impl Admitted {
+    /// It waits no longer.
+    pub(super) fn packed(&mut self) {
+        if !std::mem::replace(&mut self.is_packed, true) {
+            self.all.packed.fetch_add(1, Ordering::AcqRel);
+        }
+    }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
+        if self.is_packed {
+            self.all.packed.fetch_sub(1, Ordering::AcqRel);
+        }
         self.account.give(1);
         self.all.bytes.give(self.bytes);
         if self.all.in_all.give(1) == 0 {

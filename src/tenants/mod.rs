@@ -13,16 +13,24 @@
 //!   account with 256 proposals waits in the same line, once, as one with a single proposal.
 //! - **Every refusal says whether the proposal may have happened.** It cannot have, before it was packed:
 //!   packing and giving up are one atomic step on the same ticket.
+//! - **Tries are counted here too** (sign-ins, refreshes, sign-ups), because one node alone sees them all. They
+//!   are in memory only, because turning somebody away must cost less than letting somebody try. So what was
+//!   counted is forgotten when another node leads, and a limit of N in a span lets through at most N more for
+//!   each change of leader in it; the lockout of a user, which is in the log, knows no such gap. A seat with a count stays until the count is over, also when its actor
+//!   crashes. See [`throttle`] for the windows, and [`Orders::admit`] for whose tries they are.
 //! - Actors have no names: ractor's names are global to the process, and tests run several nodes in one.
 
 mod actor;
 mod admission;
+#[cfg(test)]
+mod admit_tests;
 mod message;
 pub mod orders;
 mod seats;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+pub mod throttle;
 mod ticket;
 
 use std::fmt;
@@ -36,11 +44,14 @@ use ractor::{Actor, ActorRef, SpawnErr};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
+use crate::rate::{Allowance, Exceeded, Rate};
 use admission::Admission;
 pub use orders::{OrderError, Orders};
 use seats::Seats;
 use supervisor::Supervisor;
-use ticket::{Caller, Ticket};
+use throttle::Budget;
+pub use throttle::Gate;
+use ticket::{Caller, Job, Ticket, Waiting};
 
 /// Names an account's queue.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -160,6 +171,8 @@ pub struct TenantsStats {
     pub actors: usize,
     /// Proposals under way.
     pub admitted: usize,
+    /// Of them, how many wait in the queues of their accounts.
+    pub waiting: usize,
     /// Bytes of their commands.
     pub admitted_bytes: usize,
     /// Entries proposed and not answered.
@@ -233,12 +246,35 @@ impl Tenants {
         let (reply, answer) = oneshot::channel();
         let ticket = Arc::new(Ticket::default());
         let caller = Caller(Arc::clone(&ticket));
-        seats.send(shared, supervisor, account, proposal, deadline, (ticket, reply))?;
+        seats.send(shared, supervisor, account, proposal.command.len(), |admitted| {
+            let caller = Waiting::new(ticket, reply, admitted);
+            message::TenantMessage::Submit(Job { proposal, deadline, caller })
+        })?;
         match tokio::time::timeout_at(deadline, answer).await {
             Ok(Ok(result)) => result,
             // Nobody will answer: the actor crashed, or the proposing task did.
             Ok(Err(_)) => Err(if caller.0.withdraw() { Refused::NotDone } else { Refused::Unknown }),
             Err(_) => Err(if caller.0.withdraw() { Refused::TooLate } else { Refused::Unknown }),
+        }
+    }
+
+    /// Takes one try out of a budget of the account, and says what is left of it.
+    async fn admit(
+        &self,
+        account: &AccountKey,
+        budget: Budget,
+        rate: Rate,
+        deadline: Instant,
+    ) -> Result<Result<Allowance, Exceeded>, Refused> {
+        let Inner { shared, seats, supervisor } = &*self.inner;
+        let (reply, answer) = oneshot::channel();
+        seats.send(shared, supervisor, account, 0, |admitted| {
+            message::TenantMessage::Admit(message::Try { budget, rate, reply, admitted })
+        })?;
+        match tokio::time::timeout_at(deadline, answer).await {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(_)) => Err(Refused::NotDone),
+            Err(_) => Err(Refused::TooLate),
         }
     }
 
@@ -266,6 +302,7 @@ impl Tenants {
         TenantsStats {
             actors: seats.len(),
             admitted,
+            waiting: shared.admission.waiting(),
             admitted_bytes,
             in_flight: shared.limits.entries_in_flight.saturating_sub(shared.turns.available_permits()),
             refused,

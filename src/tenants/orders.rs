@@ -4,16 +4,24 @@
 //! token on one. Nodes trust each other by certificate; what a command may do is decided in `domain::apply`
 //! by the session it names, so a session that ended in the meantime is refused there.
 
+use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use conclave_cluster::{Applied, CallHandler, Cluster, NodeId, Proposal, RequestId, Unavailable};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{AccountKey, Refused, Tenants};
-use crate::domain::{Command, Rejection, Reply, Timestamp};
+use super::throttle::{Budget, Whose};
+use super::{AccountKey, Gate, Refused, Tenants};
+use crate::domain::{AccountId, Command, Rejection, Reply, Timestamp};
+use crate::rate::{Allowance, Exceeded, Rate, source_of};
 use crate::replica;
 use futures_util::future::BoxFuture;
 
@@ -21,7 +29,20 @@ use futures_util::future::BoxFuture;
 #[derive(Clone)]
 pub struct Orders {
     cluster: Cluster,
+    times: Family<To, Histogram>,
 }
+
+/// Whom a letter goes to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct To {
+    to: &'static str,
+}
+
+const SELF: &str = "self";
+const ANOTHER: &str = "another";
+
+/// Upper bounds in seconds, from a packed write on a fast disk to a caller's whole patience.
+const BOUNDS_S: [f64; 12] = [0.000_5, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.25, 1.0, 2.5, 5.0];
 
 /// A command that was decided and carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,13 +74,49 @@ pub enum OrderError {
     Garbled,
 }
 
-/// How a command travels to the leader.
+/// Something that is about to be tried, such as a sign-in.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Attempt {
+    pub gate: Gate,
+    /// How often, from one source.
+    pub rate: Rate,
+    pub source: IpAddr,
+    /// Whose credentials are tried, where that is said.
+    pub login: Option<Login>,
+}
+
+/// A name that somebody signs in with.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Login {
+    /// Its account; that of the cluster where there is none or it is not known.
+    pub account: AccountId,
+    /// A digest of the name, equal on all nodes: the name itself is nothing that the leader needs.
+    pub digest: [u8; 16],
+}
+
+/// Sources that may each use up their own allowance on one login before the login itself is closed.
+///
+/// # Why not one
+/// Then anybody who knows a name could keep its owner out, from anywhere, without knowing a password. As it is,
+/// one source cannot; and a crowd of sources still guesses at most so often.
+const SOURCES_PER_LOGIN: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
+
+/// What travels to the leader. Grows at the end only: nodes of two versions may talk.
 #[derive(Serialize, Deserialize)]
-struct Letter {
-    account: String,
-    proposal: Proposal,
+enum Letter {
+    Submit { account: String, proposal: Proposal, remaining_ms: u64 },
+    Admit { attempt: Attempt, remaining_ms: u64 },
+}
+
+impl Letter {
     /// How long the asking node still waits. A span, because clocks differ.
-    remaining_ms: u64,
+    fn remaining(&self) -> Duration {
+        match self {
+            Self::Submit { remaining_ms, .. } | Self::Admit { remaining_ms, .. } => {
+                Duration::from_millis(*remaining_ms)
+            }
+        }
+    }
 }
 
 impl Orders {
@@ -67,7 +124,24 @@ impl Orders {
     #[must_use]
     pub fn new(cluster: Cluster, tenants: Tenants) -> Self {
         cluster.set_call_handler(Arc::new(Desk { tenants }));
-        Self { cluster }
+        let times = Family::new_with_constructor(Self::histogram as fn() -> Histogram);
+        for to in [SELF, ANOTHER] {
+            drop(times.get_or_create(&To { to }));
+        }
+        Self { cluster, times }
+    }
+
+    fn histogram() -> Histogram {
+        Histogram::new(BOUNDS_S)
+    }
+
+    /// Makes the times known to `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "conclave_forward_duration_seconds",
+            "Time until the leader has answered an order, by whether that is this node",
+            self.times.clone(),
+        );
     }
 
     /// Has a command decided.
@@ -85,14 +159,12 @@ impl Orders {
         if bytes.len() > Proposal::MAX_COMMAND_BYTES {
             return Err(Rejection::invalid("body", "the command is too long").into());
         }
-        let letter = Letter {
+        let letter = Letter::Submit {
             account: command.account.to_string(),
             proposal: Proposal { request, fingerprint, command: bytes },
-            remaining_ms: millis(deadline.saturating_duration_since(Instant::now())),
+            remaining_ms: remaining_ms(deadline),
         };
-        let letter = postcard::to_stdvec(&letter).map_err(|_| OrderError::Garbled)?;
-        let answer = self.cluster.call_leader(letter.into(), deadline).await?;
-        match postcard::from_bytes(&answer).map_err(|_| OrderError::Garbled)? {
+        match self.send(&letter, deadline).await? {
             Answer::Applied(Applied::Done { revision, at, reply, replayed }) => {
                 let reply = replica::decode_reply(&reply)?;
                 Ok(Decided { revision, at: Timestamp(at.0), reply, replayed })
@@ -103,7 +175,43 @@ impl Orders {
             }
             Answer::NotDone => Err(Unavailable::Timeout { outcome_unknown: false }.into()),
             Answer::Unknown => Err(Unavailable::Timeout { outcome_unknown: true }.into()),
+            Answer::Admitted(_) => Err(OrderError::Garbled),
         }
+    }
+
+    /// Asks whether something may be tried, and counts it: against its source, then, when that may, against its
+    /// login. What is counted holds for all nodes, until another leads.
+    ///
+    /// # Errors
+    /// When the leader cannot be asked in time. A try may have been counted all the same.
+    pub async fn admit(
+        &self,
+        attempt: Attempt,
+        deadline: Instant,
+    ) -> Result<Result<Allowance, Exceeded>, OrderError> {
+        let letter = Letter::Admit { attempt, remaining_ms: remaining_ms(deadline) };
+        match self.send(&letter, deadline).await {
+            Ok(Answer::Admitted(result)) => Ok(result),
+            Ok(Answer::Busy { retry_after_ms }) => {
+                Err(OrderError::Busy { retry_after: Duration::from_millis(retry_after_ms) })
+            }
+            Ok(Answer::Applied(_)) => Err(OrderError::Garbled),
+            // Nothing that the caller asked for was done, whatever was counted.
+            Ok(Answer::NotDone | Answer::Unknown)
+            | Err(OrderError::Unavailable(Unavailable::Timeout { .. } | Unavailable::Unreachable)) => {
+                Err(Unavailable::Timeout { outcome_unknown: false }.into())
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    async fn send(&self, letter: &Letter, deadline: Instant) -> Result<Answer, OrderError> {
+        let letter = postcard::to_stdvec(letter).map_err(|_| OrderError::Garbled)?;
+        let (to, begun) = (if self.cluster.is_leader() { SELF } else { ANOTHER }, Instant::now());
+        let answer = self.cluster.call_leader(letter.into(), deadline).await;
+        self.times.get_or_create(&To { to }).observe(begun.elapsed().as_secs_f64());
+        let answer = answer?;
+        postcard::from_bytes(&answer).map_err(|_| OrderError::Garbled)
     }
 }
 
@@ -114,6 +222,7 @@ enum Answer {
     Busy { retry_after_ms: u64 },
     NotDone,
     Unknown,
+    Admitted(Result<Allowance, Exceeded>),
 }
 
 /// The leader's side.
@@ -129,10 +238,17 @@ impl CallHandler for Desk {
                 tracing::error!("a letter from another node does not decode");
                 return Err(Unavailable::Overloaded);
             };
-            let deadline = Instant::now() + Duration::from_millis(letter.remaining_ms);
-            let account = AccountKey::new(letter.account);
-            let answer = match tenants.submit(&account, letter.proposal, deadline).await {
-                Ok(applied) => Answer::Applied(applied),
+            let deadline = Instant::now() + letter.remaining();
+            let outcome = match letter {
+                Letter::Submit { account, proposal, .. } => {
+                    tenants.submit(&AccountKey::new(account), proposal, deadline).await.map(Answer::Applied)
+                }
+                Letter::Admit { attempt, .. } => {
+                    count(&tenants, attempt, deadline).await.map(Answer::Admitted)
+                }
+            };
+            let answer = match outcome {
+                Ok(answer) => answer,
                 // Nothing was done: the asking node looks for the new leader.
                 Err(Refused::NotLeader) => return Err(Unavailable::NotLeader { leader: None }),
                 Err(Refused::Busy { retry_after }) => Answer::Busy { retry_after_ms: millis(retry_after) },
@@ -142,6 +258,35 @@ impl CallHandler for Desk {
             postcard::to_stdvec(&answer).map(Bytes::from).map_err(|_| Unavailable::Overloaded)
         })
     }
+}
+
+/// Sources are counted in one place for all accounts, or each account would give them another allowance.
+async fn count(
+    tenants: &Tenants,
+    attempt: Attempt,
+    deadline: Instant,
+) -> Result<Result<Allowance, Exceeded>, Refused> {
+    let Attempt { gate, rate, source, login } = attempt;
+    let budget = Budget { gate, whose: Whose::Source(source_of(source)) };
+    let everybody = AccountKey::new(AccountId::CLUSTER.as_str());
+    let left = match tenants.admit(&everybody, budget, rate, deadline).await? {
+        Ok(left) => left,
+        Err(exceeded) => return Ok(Err(exceeded)),
+    };
+    let Some(Login { account, digest }) = login else { return Ok(Ok(left)) };
+    let budget = Budget { gate, whose: Whose::Login(digest) };
+    let shared = rate.times(SOURCES_PER_LOGIN);
+    let all = tenants.admit(&AccountKey::new(account.as_str()), budget, shared, deadline).await?;
+    // A caller is told of its own allowance. How many others try a name is none of its business.
+    let own = |exceeded: Exceeded| Exceeded {
+        allowance: Allowance { limit: left.limit, remaining: 0, ..exceeded.allowance },
+        ..exceeded
+    };
+    Ok(all.map(|_| left).map_err(own))
+}
+
+fn remaining_ms(deadline: Instant) -> u64 {
+    millis(deadline.saturating_duration_since(Instant::now()))
 }
 
 fn millis(span: Duration) -> u64 {

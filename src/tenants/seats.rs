@@ -1,18 +1,19 @@
 //! Finds the actor of an account, and starts it when there is none.
+//!
+//! A seat outlives its actor: it has what a crash must not lose, and stays while something is counted.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use conclave_cluster::{Applied, Proposal};
 use ractor::{ActorId, ActorRef, ActorRuntime, MessagingErr};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::actor::TenantActor;
-use super::admission::Counter;
+use super::admission::{Admitted, Counter};
 use super::message::TenantMessage;
-use super::ticket::{Job, Ticket, Waiting};
+use super::throttle::Throttle;
 use super::{AccountKey, Refused, Shared};
 
 /// Where each account's actor sits.
@@ -37,38 +38,49 @@ struct Seat {
     under_way: Arc<Counter>,
     /// One permit: one entry in flight, even while a crashed actor's last entry still is.
     gate: Arc<Semaphore>,
+    /// How often what was tried. Locked under the lock of the seats, never the other way round.
+    throttle: Arc<Mutex<Throttle>>,
+}
+
+impl Seat {
+    /// Whether nothing would be lost with it.
+    fn is_spare(&self) -> bool {
+        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        self.under_way.count() == 0 && !throttle.is_live(Instant::now())
+    }
 }
 
 impl Seats {
-    /// Sends a job to its account's actor.
+    /// Sends a message of so many bytes to its account's actor, once it has a place among what is under way.
     pub(super) fn send(
         self: &Arc<Self>,
         shared: &Arc<Shared>,
         supervisor: &ActorRef<()>,
         account: &AccountKey,
-        proposal: Proposal,
-        deadline: Instant,
-        (ticket, reply): (Arc<Ticket>, oneshot::Sender<Result<Applied, Refused>>),
+        bytes: usize,
+        message: impl FnOnce(Admitted) -> TenantMessage,
     ) -> Result<(), Refused> {
         let mut state = self.lock();
         if state.is_closed {
             return Err(Refused::NotDone);
         }
-        let start = |gate: &Arc<Semaphore>| self.start(shared, supervisor, account, gate);
+        let start = |gate: &Arc<Semaphore>, throttle: &Arc<Mutex<Throttle>>| {
+            self.start(shared, supervisor, account, gate, throttle)
+        };
         let seat = if let Some(seat) = state.seats.get_mut(account) {
             seat
         } else {
-            let gate = Arc::new(Semaphore::new(1));
-            let seat = Seat { actor: start(&gate)?, under_way: shared.admission.account(), gate };
+            let (gate, throttle) = (Arc::new(Semaphore::new(1)), Arc::default());
+            let actor = start(&gate, &throttle)?;
+            let seat = Seat { actor, under_way: shared.admission.account(), gate, throttle };
             state.seats.entry(account.clone()).or_insert(seat)
         };
-        let admitted = shared.admission.take(&seat.under_way, proposal.command.len())?;
-        let job = Job { proposal, deadline, caller: Waiting::new(ticket, reply, admitted) };
-        match seat.actor.cast(TenantMessage::Submit(job)) {
+        let admitted = shared.admission.take(&seat.under_way, bytes)?;
+        match seat.actor.cast(message(admitted)) {
             Ok(()) => Ok(()),
             Err(MessagingErr::SendErr(message)) => {
                 // It crashed, and its supervisor has not come to it yet.
-                seat.actor = start(&seat.gate)?;
+                seat.actor = start(&seat.gate, &seat.throttle)?;
                 seat.actor.cast(message).map_err(|_| Refused::NotDone)
             }
             Err(MessagingErr::ChannelClosed | MessagingErr::InvalidActorType) => Err(Refused::NotDone),
@@ -78,7 +90,7 @@ impl Seats {
     /// Gives an idle actor's seat up. `false` when it has work again, or the seat is another one's.
     pub(super) fn leave(&self, account: &AccountKey, actor: ActorId) -> bool {
         let mut state = self.lock();
-        let may_leave = |seat: &Seat| seat.actor.get_id() == actor && seat.under_way.count() == 0;
+        let may_leave = |seat: &Seat| seat.actor.get_id() == actor && seat.is_spare();
         let leaves = state.seats.get(account).is_some_and(may_leave);
         if leaves {
             state.seats.remove(account);
@@ -87,7 +99,7 @@ impl Seats {
     }
 
     /// Puts a fresh actor into a crashed one's seat, or gives the seat up when nothing of the account is
-    /// under way.
+    /// under way or counted.
     pub(super) fn replace(self: &Arc<Self>, shared: &Arc<Shared>, supervisor: &ActorRef<()>, actor: ActorId) {
         self.crashes.fetch_add(1, Ordering::Relaxed);
         let mut state = self.lock();
@@ -96,8 +108,8 @@ impl Seats {
             return;
         };
         let account = account.clone();
-        if seat.under_way.count() > 0
-            && let Ok(fresh) = self.start(shared, supervisor, &account, &seat.gate)
+        if !seat.is_spare()
+            && let Ok(fresh) = self.start(shared, supervisor, &account, &seat.gate, &seat.throttle)
         {
             seat.actor = fresh;
         } else {
@@ -141,12 +153,14 @@ impl Seats {
         supervisor: &ActorRef<()>,
         account: &AccountKey,
         gate: &Arc<Semaphore>,
+        throttle: &Arc<Mutex<Throttle>>,
     ) -> Result<ActorRef<TenantMessage>, Refused> {
         let actor = TenantActor {
             account: account.clone(),
             shared: Arc::clone(shared),
             seats: Arc::downgrade(self),
             gate: Arc::clone(gate),
+            throttle: Arc::clone(throttle),
         };
         ActorRuntime::spawn_linked_instant(None, actor, (), supervisor.get_cell())
             .map(|(actor, _)| actor)

@@ -175,6 +175,7 @@ async fn admission_is_bounded_per_account_in_all_and_in_bytes() {
     assert_eq!(begin(&tenants, "c", "", 1000).await.await.unwrap(), busy, "of all");
     let stats = tenants.stats();
     assert_eq!((stats.admitted, stats.admitted_bytes, stats.refused), (5, 100, 3));
+    assert_eq!(stats.waiting, 2, "one of each account is proposed");
     assert_eq!(stats.in_flight, 3);
 
     log.0.open.send_replace(true);
@@ -182,6 +183,7 @@ async fn admission_is_bounded_per_account_in_all_and_in_bytes() {
         assert!(call.unwrap().is_ok());
     }
     assert_eq!((tenants.stats().admitted, tenants.stats().admitted_bytes), (0, 0));
+    assert_eq!(tenants.stats().waiting, 0);
     // A refusal takes no place of what it did not lack.
     for name in ["a", "b", "c"] {
         let mut calls = Vec::new();

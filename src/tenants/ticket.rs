@@ -70,8 +70,12 @@ impl Waiting {
     }
 
     /// From here on the proposal may happen. `false` when it was given up.
-    pub(super) fn pack(&self) -> bool {
-        self.ticket.pack()
+    pub(super) fn pack(&mut self) -> bool {
+        let may_happen = self.ticket.pack();
+        if may_happen {
+            self.admitted.packed();
+        }
+        may_happen
     }
 
     /// Answers and gives the place back: the place first, so that a caller who asks again at once finds it.

@@ -85,6 +85,39 @@ fn members_says_what_is_missing() {
     assert!(stderr(&output).contains(&format!("no node answers at {address}")), "{output:?}");
 }
 
+#[test]
+fn settings_are_printed_as_a_file_that_loads() {
+    let output = run(&["settings"], &[]);
+    assert!(output.status.success(), "{output:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("conclave.toml");
+    std::fs::write(&file, &output.stdout).unwrap();
+    // It gets as far as looking for the key file.
+    let members = program(folder.path()).args(["members", "--config"]).arg(&file).output().unwrap();
+    assert!(stderr(&members).contains("conclave-data.kek"), "{members:?}");
+}
+
+#[tokio::test]
+async fn variables_of_older_systems_are_said_at_the_start_without_their_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = std::fs::File::create(folder.path().join("log")).unwrap();
+    let http = free_address();
+    let mut command = program(folder.path());
+    command
+        .args(["start", "--peer-listen", &free_address().to_string()])
+        .envs([("HOST", "localhost"), ("PORT", &http.port().to_string())])
+        .env("DATABASE_URL", "postgresql://keystone:hunter2@localhost/keystone")
+        .stdin(Stdio::piped())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log);
+    let mut node = Running(command.spawn().unwrap(), http);
+    node.until("/ready", |status| status == Some(200)).await;
+    drop(node);
+    let said = std::fs::read_to_string(folder.path().join("log")).unwrap();
+    assert_eq!(said.matches("DATABASE_URL has no effect: there is no database").count(), 1, "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
 /// A node of its own, stopped when dropped.
 struct Running(Child, SocketAddr);
 

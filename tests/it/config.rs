@@ -51,7 +51,7 @@ fn flag_beats_environment_beats_file_beats_default() {
 #[test]
 fn every_setting_has_a_variable_and_a_default_that_is_accepted() {
     for setting in SETTINGS {
-        let variable = format!("CONCLAVE_{}", setting.name.to_ascii_uppercase());
+        let variable = setting.variable();
         if let Err(error) = load(none(), "", &[(&variable, setting.default)]) {
             panic!("{variable}: {error}");
         }
@@ -63,20 +63,134 @@ fn names_of_older_systems_are_understood() {
     let secret = "0123456789abcdef0123456789abcdef";
     let environment = [
         ("JWT_SECRET_KEY", secret),
-        ("ACCESS_TOKEN_EXPIRE_MINUTES", "15"),
-        ("ALLOWED_ORIGINS", "https://a.example.com, http://localhost:3000"),
+        ("JWT_ALGORITHM", "HS256"),
+        ("JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "1440"),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "20"),
+        ("REFRESH_TOKEN_EXPIRE_DAYS", "31"),
+        ("PASSWORD_MIN_LENGTH", "12"),
+        ("ALLOWED_ORIGINS", r#"["http://localhost:3000","https://yourdomain.com"]"#),
+        ("RATE_LIMIT_LOGIN", "6/minute"),
+        ("RATE_LIMIT_API", "200/minute"),
+        ("RATE_LIMIT_DEFAULT", "500 per hour"),
+        ("SERVER_HOST", "0.0.0.0"),
+        ("PORT", "8000"),
+        ("DEBUG", "False"),
+        ("ENABLE_ENCRYPTION", "true"),
+        ("ALLOW_CORS", "true"),
+        ("REDIS_URL", ""),
     ];
     let config = load(none(), "access_token_lifetime = '2h'", &environment).unwrap();
     assert_eq!(config.jwt_secret.as_ref().unwrap().expose(), secret);
-    assert_eq!(config.access_token_lifetime, Duration::from_mins(15));
-    assert_eq!(config.allowed_origins, ["https://a.example.com", "http://localhost:3000"]);
     assert!(!format!("{config:?}").contains(secret));
+    assert_eq!(config.access_token_lifetime, Duration::from_hours(24));
+    assert_eq!(config.keystone.access_token_lifetime, Duration::from_mins(20));
+    assert_eq!(config.keystone.refresh_token_lifetime, Duration::from_hours(31 * 24));
+    assert_eq!(config.keystone.password_min_length, 12);
+    assert_eq!(config.allowed_origins, ["http://localhost:3000", "https://yourdomain.com"]);
+    let rates = [config.limits.login, config.limits.api, config.limits.default];
+    assert_eq!(rates.map(|rate| rate.unwrap().to_string()), ["6 per 1m", "200 per 1m", "500 per 1h"]);
+    assert_eq!(config.http_listen.to_string(), "0.0.0.0:8000");
+    assert_eq!(config.notices, [""; 0]);
     // The own name is the stronger one, in whichever order they come.
     for order in [[0, 1], [1, 0]] {
-        let both = [("ACCESS_TOKEN_EXPIRE_MINUTES", "15"), ("CONCLAVE_ACCESS_TOKEN_LIFETIME", "30m")];
+        let both = [("REFRESH_TOKEN_EXPIRE_DAYS", "1"), ("CONCLAVE_KEYSTONE_REFRESH_TOKEN_LIFETIME", "3d")];
         let config = load(none(), "", &order.map(|n: usize| both[n])).unwrap();
-        assert_eq!(config.access_token_lifetime, Duration::from_mins(30));
+        assert_eq!(config.keystone.refresh_token_lifetime, Duration::from_hours(72));
     }
+}
+
+#[test]
+fn hosts_and_ports_of_older_systems_give_the_listening_address() {
+    for (file, environment, listens) in [
+        ("", &[("HOST", "::1")][..], "[::1]:8080"),
+        ("", &[("HOST", "localhost"), ("SERVER_PORT", "4000")], "127.0.0.1:4000"),
+        ("", &[("PORT", "4000"), ("SERVER_PORT", "4000")], "127.0.0.1:4000"),
+        ("", &[("PORT", "1"), ("CONCLAVE_HTTP_LISTEN", "127.0.0.1:2")], "127.0.0.1:2"),
+        // Names as common as these do not get past a settings file, nor spoil it.
+        ("http_listen = '127.0.0.1:3'", &[("PORT", "1"), ("HOST", "some-machine")], "127.0.0.1:3"),
+    ] {
+        let config = load(none(), file, environment).unwrap();
+        assert_eq!(config.http_listen.to_string(), listens, "{environment:?}");
+    }
+}
+
+#[test]
+fn variables_without_a_use_are_known_and_said_once_without_their_values() {
+    let environment = [
+        ("DATABASE_URL", "postgresql+asyncpg://keystone:hunter2@localhost:5432/keystone"),
+        ("POSTGRESQL_URL", "postgresql://username:hunter2@localhost:5432/auth_db"),
+        ("AUTH_DB_TYPE", "hunter2"),
+        ("AUTH_DB_PATH", "~/.hunter2"),
+        ("REDIS_URL", "redis://:hunter2@localhost:6379/0"),
+        ("RATELIMIT_STORAGE_URL", "redis://hunter2:6379"),
+        ("ENCRYPTION_KEY", "hunter2"),
+        ("ENABLE_ENCRYPTION", "false"),
+        ("DEBUG", "hunter2"),
+        ("JWT_ALGORITHM", "HS256"),
+        ("ALLOW_CORS", "true"),
+    ];
+    let config = load(none(), "", &environment).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    for (variable, _) in environment {
+        let said =
+            config.notices.iter().filter(|notice| notice.contains(&format!("variable {variable} has")));
+        assert_eq!(said.count(), 1, "{variable}: {:?}", config.notices);
+    }
+    assert_eq!(config.notices.len(), environment.len());
+}
+
+#[test]
+fn older_systems_that_disagree_are_told_so() {
+    for (environment, says) in [
+        (
+            &[("HOST", "0.0.0.0"), ("SERVER_HOST", "127.0.0.1")][..],
+            &["http_listen", "HOST", "SERVER_HOST"][..],
+        ),
+        (&[("PORT", "8000"), ("SERVER_PORT", "4000")], &["http_listen", "variable PORT", "SERVER_PORT"]),
+        (
+            &[("ALLOWED_ORIGINS", "https://a.test"), ("CORS_ORIGINS", "*")],
+            &["allowed_origins", "ALLOWED_ORIGINS", "CORS_ORIGINS"],
+        ),
+        (&[("HOST", "some-machine")], &["`http_listen`", "variable HOST", "some-machine"]),
+        (&[("SERVER_PORT", "0x50")], &["`http_listen`", "SERVER_PORT", "not a port"]),
+        (&[("ALLOW_CORS", "maybe")], &["ALLOW_CORS", "neither true nor false"]),
+        (&[("JWT_ALGORITHM", "none")], &["JWT_ALGORITHM", "`none`"]),
+        (
+            &[("JWT_ALGORITHM", "EdDSA"), ("JWT_SECRET_KEY", "0123456789abcdef0123456789abcdef")],
+            &["JWT_ALGORITHM", "one of the two"],
+        ),
+        (&[("RATE_LIMIT_LOGIN", "often")], &["`rate_limit_login`", "RATE_LIMIT_LOGIN", "5/minute"]),
+        (&[("PASSWORD_MIN_LENGTH", "4")], &["PASSWORD_MIN_LENGTH", "from 8"]),
+    ] {
+        let error = load(none(), "", environment).expect_err("two of one");
+        for says in says {
+            assert!(error.contains(says), "{environment:?}: {error}");
+        }
+    }
+    let own = [("PORT", "8000"), ("SERVER_PORT", "4000"), ("CONCLAVE_HTTP_LISTEN", "127.0.0.1:1")];
+    assert_eq!(load(none(), "", &own).unwrap().http_listen.port(), 1);
+    let off = [("ALLOW_CORS", "false"), ("CORS_ORIGINS", "*")];
+    assert!(load(none(), "allowed_origins = 'https://a.test'", &off).unwrap().allowed_origins.is_empty());
+}
+
+#[test]
+fn limits_and_doors_have_the_documented_defaults() {
+    let config = load(none(), "", &[]).unwrap();
+    let limits = config.limits;
+    let together = [limits.login, limits.refresh, limits.service, limits.register];
+    let text = |rate: Option<conclave::rate::Rate>| rate.map_or("off".to_owned(), |rate| rate.to_string());
+    assert_eq!(together.map(text), ["5 per 1m", "10 per 1m", "20 per 1m", "3 per 1h"]);
+    assert_eq!([limits.native, limits.api, limits.default].map(text), ["off", "100 per 1m", "off"]);
+    assert!(config.doors.sign_up && config.doors.registration && config.doors.key_accounts);
+    assert!(config.keystone.admin.is_none() && config.trusted_proxies.is_empty());
+    assert_eq!(config.keystone.access_token_lifetime, Duration::from_mins(15));
+    let file = "sign_up = false\nrate_limit_login = 'off'\nbootstrap_admin_username = 'admin'\n\
+                trusted_proxies = ['10.0.0.0/8', '::1']";
+    let config = load(none(), file, &[("CONCLAVE_BOOTSTRAP_ADMIN_PASSWORD", "hunter2")]).unwrap();
+    assert!(!config.doors.sign_up && config.limits.login.is_none());
+    assert_eq!(config.keystone.admin.as_ref().unwrap().password.expose(), "hunter2");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert!(config.trusted_proxies[0].contains("10.9.9.9".parse().unwrap()));
 }
 
 #[test]
@@ -124,8 +238,12 @@ fn what_is_wrong_is_named_with_its_place() {
         ("public_url = 'iam.example.com'", ("", ""), &["URL like https://"]),
         ("public_url = 'https://x.example.com/path'", ("", ""), &["URL like https://"]),
         ("allowed_hosts = ['*']", ("", ""), &["`allowed_hosts`", "list the names"]),
-        ("allowed_origins = ['*']", ("", ""), &["`allowed_origins`", "list the origins"]),
-        ("", ("ALLOWED_ORIGINS", "*"), &["`allowed_origins`", "ALLOWED_ORIGINS"]),
+        ("", ("ALLOWED_ORIGINS", "[\"https://a.test\""), &["`allowed_origins`", "not a JSON list"]),
+        ("trusted_proxies = ['10.0.0.1/8']", ("", ""), &["`trusted_proxies`", "10.0.0.0/8"]),
+        ("rate_limit_api = '5/fortnight'", ("", ""), &["`5/fortnight` is not a rate like 5/minute"]),
+        ("sign_up = 'perhaps'", ("", ""), &["neither on nor off"]),
+        ("bootstrap_admin_username = 'a'", ("", ""), &["needs bootstrap_admin_password"]),
+        ("bootstrap_admin_password = 'a'", ("", ""), &["needs bootstrap_admin_username"]),
         ("allowed_origins = ['app.example.com']", ("", ""), &["origin like https://"]),
         ("tls_key = 'k.pem'", ("", ""), &["needs tls_certificate"]),
         ("tls_certificate = 'c.pem'", ("", ""), &["needs tls_key"]),

@@ -12,11 +12,16 @@ use std::time::Duration;
 use conclave::auth::kek::Kek;
 use conclave::clock::{Clock, SystemClock};
 use conclave::config::{Config, Flags};
+use conclave::domain::AccountId;
+use conclave::domain::audit::{self, Trail};
 use conclave::node::Node;
 use conclave::telemetry::Metrics;
 use conclave_cluster::pki::Authority;
+use conclave_cluster::state::View;
 use conclave_cluster::{DataFolder, NodeId};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -41,6 +46,15 @@ pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Opti
         }
         assert!(Instant::now() < deadline, "still not: {what}");
     }
+}
+
+/// Settings without limits on requests: stories are quicker than people. Those about limits name the setting in
+/// `more`, which then is not in here.
+fn unlimited(more: &str) -> String {
+    let names = ["login", "refresh", "service", "register", "native", "api", "default"];
+    let lines = names.map(|name| format!("rate_limit_{name} = 'off'\n"));
+    let is_named = |line: &String| line.split_once(" =").is_some_and(|(name, _)| more.contains(name));
+    lines.into_iter().filter(|line| !is_named(line)).collect()
 }
 
 /// The settings files of a cluster that was not started yet.
@@ -72,11 +86,12 @@ impl Prepared {
             let join = if node == 1 { Vec::new() } else { others };
             let text = format!(
                 "data = '{}'\nhttp_listen = '{}'\npeer_listen = '{}'\nkey_file = '{}'\n\
-                 join = {join:?}\nargon2_memory_kib = 7168\nargon2_iterations = 1\n{more}",
+                 join = {join:?}\nargon2_memory_kib = 7168\nargon2_iterations = 1\n{}{more}",
                 data.display(),
                 http[index],
                 peers[index],
                 key_file.display(),
+                unlimited(more),
             );
             let path = folder.join(format!("node-{node}.toml"));
             fs::write(&path, text).unwrap();
@@ -124,27 +139,63 @@ impl Shared {
     fn start() -> Self {
         let folder = remove_leftovers().join(format!("stories-{}", std::process::id()));
         // Patient, because the machine has other things to do while tests run.
-        let more = "heartbeat = '100ms'\nelection_min = '1s'\nelection_max = '2s'\nrequest_timeout = '20s'\n";
-        let prepared = Prepared::new(&folder, 3, more);
+        let prepared = Prepared::new(&folder, 3, &format!("{PATIENT}request_timeout = '20s'\n"));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.unwrap();
-        let nodes = runtime.block_on(async {
-            let mut nodes = Vec::new();
-            for node in 0..3 {
-                nodes.push(Node::start(&prepared.config(node), Arc::new(Metrics::new())).await.unwrap());
-            }
-            eventually("three voters that serve", async || nodes.iter().all(is_complete).then_some(())).await;
-            nodes
-        });
+        let nodes = runtime.block_on(start(&prepared));
         Self { nodes, key_file: prepared.config(0).key_file, _runtime: runtime }
     }
 }
 
-fn is_complete(node: &Node) -> bool {
+const PATIENT: &str = "heartbeat = '100ms'\nelection_min = '1s'\nelection_max = '2s'\n";
+
+/// Starts all nodes, and waits until they serve and vote.
+async fn start(prepared: &Prepared) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    for node in 0..prepared.settings.len() {
+        nodes.push(Node::start(&prepared.config(node), Arc::new(Metrics::new())).await.unwrap());
+    }
+    let all = nodes.len();
+    eventually("voters that serve", async || nodes.iter().all(|node| is_complete(node, all)).then_some(()))
+        .await;
+    nodes
+}
+
+fn is_complete(node: &Node, voters: usize) -> bool {
     let status = node.cluster().status();
     status.is_ready
         && node.app().is_open()
-        && status.members.iter().filter(|member| member.is_voter).count() == 3
+        && status.members.iter().filter(|member| member.is_voter).count() == voters
+}
+
+/// A cluster with settings of its own, for one test.
+pub(crate) struct Own {
+    pub(crate) nodes: Vec<Node>,
+    client: Client,
+    _folder: TempDir,
+}
+
+impl Deref for Own {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Own {
+    /// Starts so many nodes with these further lines of settings.
+    pub(crate) async fn start(nodes: u16, more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let prepared = Prepared::new(folder.path(), nodes, &format!("{PATIENT}{more}"));
+        let nodes = start(&prepared).await;
+        Self { nodes, client: Client::new(prepared.http.clone()), _folder: folder }
+    }
+
+    /// The index of the node that leads.
+    pub(crate) async fn leader(&self) -> usize {
+        eventually("a leader", async || self.nodes.iter().position(|node| node.cluster().is_leader())).await
+    }
 }
 
 /// Where the shared clusters lie, without those of runs that are over: nobody was there to remove them.
@@ -195,11 +246,32 @@ impl World {
         &SHARED.key_file
     }
 
-    /// The digest of all that an account is, on one node that shows everything acknowledged.
-    pub(crate) async fn digest(&self, account: &str) -> u128 {
-        let deadline = Instant::now() + PATIENCE;
-        let view = Self::node(1).cluster().read_barrier(deadline).await.unwrap();
-        view.group_digest(account.as_bytes())
+    /// The rows of a node that shows everything acknowledged.
+    pub(crate) async fn view(node: usize) -> View {
+        Self::node(node).cluster().read_barrier(Instant::now() + PATIENCE).await.unwrap()
+    }
+
+    /// A digest of all that an account is, and of all that was done in it. Not of its trails themselves, where
+    /// it is written down a moment later that somebody asked something, or was denied.
+    pub(crate) async fn digest(&self, account: &str) -> Vec<u8> {
+        const TRAILS: [u8; 2] = [0x70, 0x71];
+        let view = Self::view(1).await;
+        let head = format!("a{account}").into_bytes();
+        let mut digest = Sha256::new();
+        for (key, row) in view.scan(&head, None).filter(|(key, _)| !TRAILS.contains(&key[head.len()])) {
+            digest.update((key.len() as u64).to_be_bytes());
+            digest.update(&key);
+            digest.update(row.revision.to_be_bytes());
+            digest.update(&row.value);
+        }
+        let id = AccountId::parse(account).unwrap();
+        for record in audit::list(&view, id, Trail::Acts, 0, usize::MAX).unwrap() {
+            if record.action != "denied" {
+                digest.update(record.revision.to_be_bytes());
+                digest.update(&record.action);
+            }
+        }
+        digest.finalize().to_vec()
     }
 
     /// A new account, signed up on some node, with its root user signed in.

@@ -122,6 +122,7 @@ impl Things {
             ("POST", "keys") => json!({"label": "l"}),
             ("POST", "transactions") => json!({"actions": [{"action": "create_role", "name": name}]}),
             ("PATCH", "{user}") => json!({"first_name": "F"}),
+            ("PATCH", "settings") => json!({"lockout": {"failures": 7, "lock_for_s": 60 + unique()}}),
             ("PATCH", "{role}") => json!({"description": "D"}),
             ("PUT", "{user}") => json!({"firstName": "F"}),
             ("PUT", "password") => json!({"new_password": "y"}),

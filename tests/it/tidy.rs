@@ -19,7 +19,7 @@ const CLIENT: &str = "client";
 const CLIENT_MAY: [&str; 2] = ["clock", "secret"];
 
 /// What anybody may import, but the domain, and what imports nothing but each other.
-const LEAVES: [&str; 4] = ["config", "clock", "secret", "telemetry"];
+const LEAVES: [&str; 5] = ["config", "clock", "rate", "secret", "telemetry"];
 
 /// Who may name the crate that replicates.
 const CLUSTER_USERS: [&str; 8] = ["main", "node", "dev", "cli", "clock", "app", "tenants", "replica"];

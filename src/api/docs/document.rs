@@ -56,6 +56,13 @@ pub(super) fn document(groups: &[Group]) -> Value {
                     "bearerFormat": "JWT",
                     "description": "An access token, as signing in gives it.",
                 },
+                "clientKey": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "UUID of version 4",
+                    "description": "A key that the client drew itself. It owns the account that its first \
+                        write opens.",
+                },
                 "operator": {
                     "type": "http",
                     "scheme": "bearer",

@@ -26,7 +26,7 @@ use warp::reply::Response;
 pub(super) use operation::{Group, Operation};
 
 use super::call::Call;
-use super::{Answer, Api, Route, health, iam, keystone, native, route};
+use super::{Answer, Api, LimitClass, Route, health, iam, in_class, keystone, native, rodmena, route};
 use crate::http::problem::Problem;
 
 /// What the browser loads.
@@ -47,12 +47,13 @@ static DOCUMENT: LazyLock<Bytes> =
 /// The document and its browser. They are not in the document themselves.
 #[must_use]
 pub fn routes() -> Vec<Route> {
-    vec![
+    let pages = vec![
         route!(GET "/openapi.json", openapi),
         route!(GET "/docs", entrance),
         route!(GET "/docs/", page),
         route!(GET "/docs/{file}", file, file),
-    ]
+    ];
+    in_class(LimitClass::Exempt, pages)
 }
 
 /// The document, as JSON.
@@ -63,8 +64,8 @@ pub fn document() -> &'static [u8] {
 
 /// All operations, in the order in which a newcomer wants to see them.
 fn operations() -> Vec<Group> {
-    [native::operations(), vec![iam::operations()], keystone::operations(), vec![health::operations()]]
-        .concat()
+    let probes = vec![iam::operations(), rodmena::operations(), health::operations()];
+    [native::operations(), keystone::operations(), probes].concat()
 }
 
 async fn openapi(_: &Api, _: &Call) -> Answer {

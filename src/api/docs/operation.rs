@@ -27,6 +27,7 @@ enum Kind {
 enum Access {
     Bearer,
     BearerOrBody,
+    ClientKey,
     Operator,
     Open,
 }
@@ -137,6 +138,12 @@ impl Operation {
         self
     }
 
+    /// Takes the key that owns the account.
+    pub(in crate::api) fn by_key(mut self) -> Self {
+        self.access = Access::ClientKey;
+        self
+    }
+
     /// Takes the token of an operator.
     pub(in crate::api) fn operator(mut self) -> Self {
         self.access = Access::Operator;
@@ -191,6 +198,12 @@ impl Operation {
     pub(in crate::api) fn gives_either<T: ToSchema, U: ToSchema>(mut self) -> Self {
         let schema = json!({"anyOf": [self.name::<T>(), self.name::<U>()]});
         self.gives_schema(schema)
+    }
+
+    /// 200 with a body that holds this one, as `wrap` makes of its reference.
+    pub(in crate::api) fn gives_within<T: ToSchema>(mut self, wrap: fn(Value) -> Value) -> Self {
+        let schema = self.name::<T>();
+        self.gives_schema(wrap(schema))
     }
 
     /// 200 with a body of that schema, spelled out.
@@ -291,12 +304,13 @@ impl Operation {
         let (_, path) = self.method_and_path();
         match self.kind {
             Kind::Local => {}
-            Kind::Read => all.extend([400, 410, 503]),
-            Kind::Write => all.extend([400, 422, 503]),
+            Kind::Read => all.extend([400, 410, 429, 503]),
+            Kind::Write => all.extend([400, 422, 429, 503]),
         }
         match self.access {
             Access::Open => {}
             Access::Operator => all.extend([401]),
+            Access::ClientKey => all.extend([400, 401]),
             Access::Bearer | Access::BearerOrBody => all.extend([401, 403]),
         }
         if self.body.is_some() {
@@ -305,7 +319,8 @@ impl Operation {
         if self.is_guarded {
             all.insert(412);
         }
-        if path.contains('{') {
+        // What a client key names and is not there is no error.
+        if path.contains('{') && self.access != Access::ClientKey {
             all.insert(404);
         }
         all
@@ -328,6 +343,7 @@ impl Operation {
                 Access::Bearer => json!([{"bearer": []}]),
                 Access::BearerOrBody => json!([{"bearer": []}, {}]),
                 Access::Operator => json!([{"operator": []}]),
+                Access::ClientKey => json!([{"clientKey": []}]),
                 Access::Open => json!([]),
             },
         });
@@ -367,7 +383,7 @@ impl Operation {
     fn parameters(&self) -> Vec<Value> {
         let (_, path) = self.method_and_path();
         let in_path = path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
-        let mut all: Vec<Value> = in_path.map(super::parameters::in_path).collect();
+        let mut all: Vec<Value> = in_path.map(|name| super::parameters::in_path(path, name)).collect();
         all.extend(self.query.iter().cloned());
         let mut header = |name: &str| {
             all.push(json!({"$ref": format!("#/components/parameters/{name}")}));

@@ -3,9 +3,17 @@
 use serde_json::{Value, json};
 
 /// A parameter of a path.
-pub(super) fn in_path(name: &str) -> Value {
+pub(super) fn in_path(path: &str, name: &str) -> Value {
     const ID: &str = "2c9a3f8e-6d0b-4f5e-9a51-0d7c6f1f8b11";
     let (about, example) = match name {
+        "user" if path.starts_with("/api/") => {
+            ("The user's name: 1 to 64 of letters, digits and `_ - . @ + : |`.", "john_doe")
+        }
+        "role" if path.starts_with("/api/") => {
+            ("The role's name: 1 to 64 of letters, digits and `_ -`.", "admin")
+        }
+        "permission" => ("The permission: 1 to 128 of letters, digits and `_ -`.", "manage_users"),
+        "workflow" => ("The workflow, which is the permission of that name.", "nightly_report"),
         "account" => ("The account's number: 12 digits.", "123456789012"),
         "user" => ("The user's id, name or e-mail address; `me` is whoever asks.", "me"),
         "service" => ("The service account's id or name; `me` is whoever asks.", "payment-service"),
@@ -77,6 +85,18 @@ pub(super) fn reply_headers() -> Value {
         "Retry-After": {
             "description": "After so many seconds a retry makes sense.",
             "schema": {"type": "integer", "minimum": 1},
+        },
+        "X-RateLimit-Limit": {
+            "description": "How often in all, where the request counts against a limit.",
+            "schema": {"type": "integer", "minimum": 1},
+        },
+        "X-RateLimit-Remaining": {
+            "description": "How often still.",
+            "schema": {"type": "integer", "minimum": 0},
+        },
+        "X-RateLimit-Reset": {
+            "description": "When all of it is left again, in seconds since 1970.",
+            "schema": {"type": "integer", "minimum": 0},
         },
         "WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}},
     })

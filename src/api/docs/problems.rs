@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// Status, name of the component, and when it is given.
-const REFUSALS: [(u16, &str, &str); 12] = [
+const REFUSALS: [(u16, &str, &str); 13] = [
     (400, "BadRequest", "The request is wrong and stays wrong when repeated."),
     (401, "Unauthenticated", "The token or the credentials are missing, wrong, expired or revoked."),
     (403, "Forbidden", "The caller is known and may not do this."),
@@ -15,6 +15,7 @@ const REFUSALS: [(u16, &str, &str); 12] = [
     (415, "UnsupportedMediaType", "The body is not JSON by its own account."),
     (422, "Unprocessable", "The idempotency key names another request, or a limit is reached."),
     (423, "Locked", "The credentials are right, and too many wrong ones came before."),
+    (429, "TooManyRequests", "A limit on requests is used up. Nothing was done."),
     (
         503,
         "Unavailable",
@@ -23,11 +24,12 @@ const REFUSALS: [(u16, &str, &str); 12] = [
     ),
 ];
 
-/// The shapes of refusals: RFC 9457, and those of `/iam` and `/api/v1`.
-const SHAPES: [(&str, &str, &str); 3] = [
+/// The shapes of refusals: RFC 9457, those of `/iam` and `/api/v1`, and the envelope of `/api`.
+const SHAPES: [(&str, &str, &str); 4] = [
     ("", "application/problem+json", "Problem"),
     ("Iam", "application/json", "IamProblem"),
     ("Keystone", "application/json", "KeystoneProblem"),
+    ("Authz", "application/json", "AuthzProblem"),
 ];
 
 /// The refusal of an operation at this path, as a reference.
@@ -35,6 +37,7 @@ pub(super) fn reference(path: &str, status: u16) -> Value {
     let shape = match path {
         _ if path.starts_with("/iam/") => "Iam",
         _ if path.starts_with("/api/v1/") => "Keystone",
+        _ if path.starts_with("/api/") => "Authz",
         _ => "",
     };
     let name = REFUSALS.iter().find(|(of, _, _)| *of == status).map_or("", |(_, name, _)| *name);
@@ -48,6 +51,16 @@ pub(super) fn responses() -> Value {
         for (status, name, about) in REFUSALS {
             let headers = match status {
                 401 => json!({"WWW-Authenticate": {"$ref": "#/components/headers/WWW-Authenticate"}}),
+                429 => {
+                    let names =
+                        ["Retry-After", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"];
+                    let header = |name| json!({"$ref": format!("#/components/headers/{name}")});
+                    names
+                        .into_iter()
+                        .map(|name| (name.to_owned(), header(name)))
+                        .collect::<Map<_, _>>()
+                        .into()
+                }
                 503 => json!({"Retry-After": {"$ref": "#/components/headers/Retry-After"}}),
                 _ => json!({}),
             };
@@ -61,7 +74,7 @@ pub(super) fn responses() -> Value {
 }
 
 /// The bodies of refusals.
-pub(super) fn schemas() -> [(String, Value); 3] {
+pub(super) fn schemas() -> [(String, Value); 4] {
     let request_id = json!({"type": "string", "description": "Names the request in the log of its node."});
     let code = json!({"type": "string", "description": "Stable, for programs.", "examples": ["email_taken"]});
     let detail = json!({"type": "string", "description": "One sentence for people."});
@@ -79,6 +92,7 @@ pub(super) fn schemas() -> [(String, Value); 3] {
             "field": {"type": "string", "description": "The member of the request that is wrong."},
             "permission": {"type": "string", "description": "What the caller lacks."},
             "revision": {"type": "integer", "description": "The revision that the thing is at."},
+            "retry_after": {"type": "integer", "description": "After so many seconds a retry makes sense."},
             "outcome_unknown": {"type": "boolean", "description": "Whether it may have been done."},
         },
     });
@@ -101,7 +115,24 @@ pub(super) fn schemas() -> [(String, Value); 3] {
             "details": {"description": "Each fault of the request.", "allOf": [texts]},
         },
     });
-    let names = ["Problem", "IamProblem", "KeystoneProblem"].map(str::to_owned);
-    let [first, second, third] = names;
-    [(first, problem), (second, iam), (third, keystone)]
+    let details = json!({
+        "type": "object",
+        "description": "`code` and `request_id`, as in other refusals, and what else there is to say.",
+        "required": ["code", "request_id"],
+        "properties": {"code": code, "request_id": request_id},
+    });
+    let authz = json!({
+        "type": "object",
+        "description": "A refusal, as clients of `/api` expect it.",
+        "required": ["success", "code", "message", "details", "timestamp"],
+        "properties": {
+            "success": {"type": "boolean", "enum": [false]},
+            "code": {"type": "integer", "minimum": 400, "maximum": 599},
+            "message": detail,
+            "details": details,
+            "timestamp": {"type": "string", "description": "In UTC, without a letter that says so."},
+        },
+    });
+    [("Problem", problem), ("IamProblem", iam), ("KeystoneProblem", keystone), ("AuthzProblem", authz)]
+        .map(|(name, schema)| (name.to_owned(), schema))
 }

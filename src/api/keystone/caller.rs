@@ -45,6 +45,7 @@ pub(super) async fn anyone(api: &Api, call: &Call) -> Result<Signed, Problem> {
     };
     let now = api.app.view(now_freshness, call.context.deadline).await?;
     let caller = api.app.judge(&now, Family::Keystone, token)?.map_err(of_token)?;
+    call.comes_from(caller.account(), caller.actor());
     if let Some(named) = call.one(&ACCOUNT)? {
         caller.must_be_of(account_id(named)?)?;
     }

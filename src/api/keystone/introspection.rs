@@ -78,6 +78,8 @@ async fn introspect(api: &Api, call: &Call) -> Answer {
         Some(_) => signed.caller.is_client() || has(&signed, scope::ADMIN_SYSTEM)?,
         None => false,
     };
+    let of = found.as_ref().map_or_else(String::new, |owner| owner.principal().to_string());
+    api.saw(call, signed.caller.asks(), "token.introspect", of, found.is_some() && may_know);
     let revision = signed.now.revision();
     Ok(match found.filter(|_| may_know) {
         Some(owner) => reply::at(revision, StatusCode::OK, &told(&owner, &signed.now)?),

@@ -34,7 +34,7 @@ pub(super) use error::render;
 
 use super::call::Call;
 use super::docs::{Group, Operation};
-use super::{Answer, Api, Route, route};
+use super::{Answer, Api, LimitClass, Route, in_class, route};
 
 /// The scopes that routes ask for (contract part 4.1).
 mod scope {
@@ -48,7 +48,7 @@ mod scope {
 /// All routes below `/api/v1`.
 #[must_use]
 pub fn routes() -> Vec<Route> {
-    [
+    let routes = [
         tokens::routes(),
         service_token::routes(),
         revocation::routes(),
@@ -57,8 +57,8 @@ pub fn routes() -> Vec<Route> {
         profile::routes(),
         admin_users::routes(),
         admin_clients::routes(),
-    ]
-    .concat()
+    ];
+    in_class(LimitClass::Keystone, routes.concat())
 }
 
 /// The same for the API document.

@@ -10,7 +10,8 @@ use conclave_cluster::state::View;
 
 /// The policy of an account for passwords that come this way: its own, or that of Keystone (contract part 4.2).
 pub(super) fn policy(api: &Api, rows: &View, account: AccountId) -> Result<PasswordPolicy, Rejection> {
-    let min_chars = api.app.settings().keystone.password_min_chars;
+    let min_chars = api.app.settings().keystone.password_min_length;
+    let min_chars = u8::try_from(min_chars).unwrap_or(PasswordPolicy::MAX_CHARS);
     Ok(match settings::of(rows, account)?.passwords {
         PasswordRule::Own(policy) => policy,
         PasswordRule::OfSurface => PasswordPolicy { min_chars, ..PasswordPolicy::KEYSTONE },

@@ -86,7 +86,7 @@ struct Changes {
 }
 
 async fn change(api: &Api, call: &Call) -> Answer {
-    let body: Changes = call.json_or_form()?;
+    let body: Changes = call.json()?;
     let mut fields = Fields::default();
     let changes = UserChanges {
         name: None,
@@ -119,7 +119,7 @@ struct NewPassword {
 }
 
 async fn change_password(api: &Api, call: &Call) -> Answer {
-    let body: NewPassword = call.json_or_form()?;
+    let body: NewPassword = call.json()?;
     let mut fields = Fields::default();
     // Both are the caller's own, so how long a comparison takes tells nobody anything.
     if body.new_password.expose() != body.confirm_password.expose() {

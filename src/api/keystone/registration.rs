@@ -86,7 +86,7 @@ impl Registration {
 }
 
 async fn register(api: &Api, call: &Call) -> Answer {
-    let body: Registration = call.json_or_form()?;
+    let body: Registration = call.json()?;
     let account = account(call)?.ok_or(Rejection::RegistrationClosed)?;
     let request = call.request(account.as_str(), "")?;
     let view = api.app.view(Freshness::Linearizable, call.context.deadline).await?;

@@ -40,7 +40,7 @@ pub(super) fn operations() -> Vec<Operation> {
                 json!({"email": "admin@example.com", "password": "SecurePass123", "first_name": "Alice"}),
             )
             .creates::<Opened>()
-            .refuses(&[409]),
+            .refuses(&[403, 409]),
         Operation::read("GET /v1/accounts/{account}", "getAccount", "Shows the account")
             .gives_tagged::<AccountView>(),
         Operation::read(

@@ -103,7 +103,9 @@ async fn check_body(api: &Api, call: &Call, account: &str) -> Answer {
 
 async fn check(api: &Api, call: &Call, account: &str, question: &Question) -> Answer {
     let signed = api.reader(call, account).await?;
-    let verdict = Verdict { allowed: answer(&signed, question)? };
+    let answered = answer(&signed, question)?;
+    let verdict = Verdict { allowed: answered.allowed };
+    answered.is_seen(api, call, &signed);
     Ok(reply::at(signed.rows.revision(), StatusCode::OK, &verdict))
 }
 
@@ -113,16 +115,54 @@ async fn check_many(api: &Api, call: &Call, account: &str) -> Answer {
         return Err(Problem::bad_request("invalid_value", "checks: at most 200 at once."));
     }
     let signed = api.reader(call, account).await?;
-    let results = batch.checks.iter().map(|question| Ok(Verdict { allowed: answer(&signed, question)? }));
-    let results = Verdicts { results: results.collect::<Result<_, Problem>>()? };
+    let answered = batch.checks.iter().map(|question| answer(&signed, question));
+    let answered = answered.collect::<Result<Vec<Answered>, Problem>>()?;
+    let results = Verdicts { results: answered.iter().map(|one| Verdict { allowed: one.allowed }).collect() };
+    for one in answered {
+        one.is_seen(api, call, &signed);
+    }
     Ok(reply::at(signed.rows.revision(), StatusCode::OK, &results))
 }
 
+/// An answer, and what the trail says of it.
+struct Answered {
+    allowed: bool,
+    target: String,
+}
+
+impl Answered {
+    fn is_seen(self, api: &Api, call: &Call, signed: &Signed) {
+        api.saw(call, signed.caller.asks(), "check.permission", self.target, self.allowed);
+    }
+}
+
 /// A principal that does not exist, or may not act, may do nothing: that is an answer, not an error.
-fn answer(signed: &Signed, question: &Question) -> Result<bool, Problem> {
+fn answer(signed: &Signed, question: &Question) -> Result<Answered, Problem> {
     let permission = Permission::parse(&question.permission)?;
+    let about = about(signed, question.user.as_deref(), question.service_account.as_deref())?;
+    let allowed = match &about {
+        Some(principal) => {
+            match authority::holds(&signed.rows, signed.caller.account(), principal, permission.as_str()) {
+                Ok(holds) => holds,
+                Err(Rejection::NotFound(_)) => false,
+                Err(other) => return Err(other.into()),
+            }
+        }
+        None => false,
+    };
+    // A name that nobody has may be anything, a password in the wrong field too.
+    let who = about.map_or_else(|| "nobody".to_owned(), |principal| principal.to_string());
+    Ok(Answered { allowed, target: format!("{permission} for {who}") })
+}
+
+/// Whom a question is about: the caller where it names nobody, and nobody where it names one that is not there.
+pub(super) fn about(
+    signed: &Signed,
+    user: Option<&str>,
+    service_account: Option<&str>,
+) -> Result<Option<Principal>, Problem> {
     let caller = &signed.caller;
-    let about = match (&question.user, &question.service_account) {
+    let about = match (user, service_account) {
         (None, None) => Some(caller.principal()),
         (Some(user), None) => found(find_user(&signed.rows, caller, user).map(Principal::User))?,
         (None, Some(service)) => found(find_service(&signed.rows, caller, service).map(Principal::Service))?,
@@ -135,12 +175,7 @@ fn answer(signed: &Signed, question: &Question) -> Result<bool, Problem> {
     if about != Some(caller.principal()) {
         caller.authorize::<Check>(&signed.now, &signed.rows)?;
     }
-    let Some(principal) = about else { return Ok(false) };
-    match authority::holds(&signed.rows, caller.account(), &principal, permission.as_str()) {
-        Ok(holds) => Ok(holds),
-        Err(Rejection::NotFound(_)) => Ok(false),
-        Err(other) => Err(other.into()),
-    }
+    Ok(about)
 }
 
 fn found(principal: Result<Principal, Problem>) -> Result<Option<Principal>, Problem> {
@@ -196,5 +231,6 @@ async fn who_can(api: &Api, call: &Call, account: &str) -> Answer {
             }
         }
     }
+    api.saw(call, signed.caller.asks(), "check.who-can", permission.to_string(), !items.is_empty());
     Ok(reply::at(signed.rows.revision(), StatusCode::OK, &Holders { items, truncated }))
 }

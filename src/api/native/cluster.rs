@@ -5,12 +5,13 @@ use utoipa::ToSchema;
 use warp::http::StatusCode;
 
 use super::{Answer, Api, Call, Operation, Route, route};
-use crate::api::reply;
-use crate::http::problem::Problem;
+use crate::api::reply::{self, Page, PageQuery, time};
+use crate::domain::AccountId;
+use crate::domain::account::{self, Account, AccountState, Owner};
 use conclave_cluster::{MemberStatus, Role, Status};
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![route!(GET "/v1/cluster/members", members)]
+    vec![route!(GET "/v1/cluster/members", members), route!(GET "/v1/cluster/accounts", list_accounts)]
 }
 
 /// The same for the API document.
@@ -21,6 +22,10 @@ pub(super) fn operations() -> Vec<Operation> {
             .operator()
             .stamped()
             .gives::<MembersView>(),
+        Operation::read("GET /v1/cluster/accounts", "listAccounts", "Lists all accounts, closed ones too")
+            .operator()
+            .query::<PageQuery>()
+            .lists::<ListedAccount>(),
     ]
 }
 
@@ -90,15 +95,49 @@ impl MembersView {
 
 /// What this node knows now, without asking others: an operator asks most when there is no leader.
 async fn members(api: &Api, call: &Call) -> Answer {
-    operator_only(api, call)?;
+    api.operator(call)?;
     let status = api.app.cluster.status();
     Ok(reply::at(status.revision, StatusCode::OK, &MembersView::new(&status)))
 }
 
-/// Refuses whoever cannot read this node's keys.
-pub(super) fn operator_only(api: &Api, call: &Call) -> Result<(), Problem> {
-    if api.app.is_operator(call.bearer()?) {
-        return Ok(());
+/// An account as an operator sees it.
+#[derive(Serialize, ToSchema)]
+struct ListedAccount {
+    id: String,
+    /// Who may do everything in it: its `root` user, whoever has its key (`key_holder`), or nobody by birth
+    /// (`cluster`: the default account).
+    owner: &'static str,
+    /// `open` or `closed`.
+    state: &'static str,
+    #[schema(format = DateTime)]
+    created_at: String,
+}
+
+impl ListedAccount {
+    fn new(account: &Account) -> Self {
+        Self {
+            id: account.id.to_string(),
+            owner: match account.owner {
+                Owner::Root(_) => "root",
+                Owner::KeyHolder => "key_holder",
+                Owner::Cluster { .. } => "cluster",
+            },
+            state: match account.state {
+                AccountState::Open => "open",
+                AccountState::Closed { .. } => "closed",
+            },
+            created_at: time(account.created_at),
+        }
     }
-    Err(Problem::unauthenticated("not_operator", "This takes the token of an operator."))
+}
+
+async fn list_accounts(api: &Api, call: &Call) -> Answer {
+    api.operator(call)?;
+    let page: PageQuery = call.query()?;
+    let (limit, after) = (page.limit()?, page.after::<String>()?);
+    let after = after.map(|text| AccountId::parse(&text)).transpose()?;
+    let rows = api.app.view(call.freshness()?, call.context.deadline).await?;
+    let found = account::list(&rows, after, limit + 1)?;
+    let page = Page::new(found, limit, |row| row.value.id.to_string(), |row| ListedAccount::new(&row.value));
+    Ok(reply::at(rows.revision(), StatusCode::OK, &page))
 }

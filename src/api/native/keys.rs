@@ -6,7 +6,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use warp::http::StatusCode;
 
-use super::cluster::operator_only;
 use super::{Answer, Api, Call, Operation, Route, route};
 use crate::api::reply;
 use crate::app::rotation::{KeyReport, NotReloaded, Reloaded};
@@ -98,13 +97,13 @@ impl KeysView {
 }
 
 async fn status(api: &Api, call: &Call) -> Answer {
-    operator_only(api, call)?;
+    api.operator(call)?;
     let report = api.app.key_report().await?;
     Ok(reply::at(report.revision, StatusCode::OK, &KeysView::new(&report)))
 }
 
 async fn reload(api: &Api, call: &Call) -> Answer {
-    operator_only(api, call)?;
+    api.operator(call)?;
     let Reloaded { data_keys, secrets, report } = api.app.reload_keys(call.context.deadline).await?;
     let body = ReloadedView { data_keys, secrets, now: KeysView::new(&report) };
     Ok(reply::at(report.revision, StatusCode::OK, &body))

@@ -8,14 +8,17 @@ mod audit;
 mod checks;
 mod cluster;
 mod keys;
+mod lockout;
 mod memberships;
 mod roles;
 mod service_accounts;
 mod sessions;
+mod settings;
 mod sign_in;
 mod tokens;
 mod transactions;
 mod users;
+mod workflows;
 
 use conclave_cluster::state::View;
 
@@ -36,14 +39,17 @@ pub fn routes() -> Vec<Route> {
         checks::routes(),
         cluster::routes(),
         keys::routes(),
+        lockout::routes(),
         memberships::routes(),
         roles::routes(),
         service_accounts::routes(),
         sessions::routes(),
+        settings::routes(),
         sign_in::routes(),
         tokens::routes(),
         transactions::routes(),
         users::routes(),
+        workflows::routes(),
     ]
     .concat()
 }
@@ -53,12 +59,15 @@ pub(super) fn operations() -> Vec<Group> {
     let group = |tag, about, operations| Group { tag, about, operations };
     vec![
         group("Accounts", "Open an account; its signing keys.", accounts::operations()),
+        group("Settings", "What an account decides for itself.", settings::operations()),
         group("Signing in", "With a password or an API key.", sign_in::operations()),
         group("Users", "People, by id, name, e-mail address or `me`.", users::operations()),
+        group("Lockout", "Who guessed too many passwords.", lockout::operations()),
         group("Service accounts", "Programs, and their API keys.", service_accounts::operations()),
         group("Roles", "Named sets of permissions.", roles::operations()),
         group("Memberships", "Who has which role.", memberships::operations()),
         group("Checks", "Who may do what.", checks::operations()),
+        group("Workflows", "Who may do all of it.", workflows::operations()),
         group("Sessions", "Look at them, end them.", sessions::operations()),
         group("Tokens", "Refresh, validate, introspect, revoke.", tokens::operations()),
         group("Transactions", "Several changes at once.", transactions::operations()),

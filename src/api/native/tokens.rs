@@ -170,6 +170,8 @@ async fn introspect(api: &Api, call: &Call, account: &str) -> Answer {
     if !is_own {
         signed.caller.authorize::<Introspect>(&signed.now, &signed.rows)?;
     }
+    let of = found.as_ref().map_or_else(String::new, |owner| owner.principal().to_string());
+    api.saw(call, signed.caller.asks(), "token.introspect", of, found.is_some());
     let revision = signed.now.revision();
     Ok(match &found {
         Some(owner) => reply::at(revision, StatusCode::OK, &Introspection::new(owner)),

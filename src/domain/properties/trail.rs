@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use super::super::audit::{self, Trail};
+use super::super::audit::{self, Chain, Trail};
 use super::super::testing::MemoryRows;
 use super::super::{AccountId, Action, Reply};
 use super::isolation::changed;
@@ -56,8 +56,9 @@ fn is_whole(rows: &MemoryRows, account: AccountId) -> bool {
     let (Ok(head), Ok(records)) = (head, audit::list(rows, account, Trail::Acts, 0, usize::MAX)) else {
         return false;
     };
+    let chain = Chain { account, trail: Trail::Acts };
     let end = records.last().map_or((0, [0; 32]), |last| (last.sequence, last.hash));
-    audit::first_break(0, [0; 32], &records).is_none() && (head.sequence, head.hash) == end
+    chain.first_break(0, [0; 32], &records).is_none() && (head.sequence, head.hash) == end
 }
 
 /// The rows of one history with a trail of some length, and the keys of its records.

@@ -276,6 +276,24 @@ impl Runner {
                 None => "none".to_owned(),
                 Some((_, key)) => key.fault(at).map_or("good".to_owned(), |fault| format!("{fault:?}")),
             },
+            "stopped" => {
+                let principal = Principal::Subject(subject::id_of(&name()));
+                let steps = words.steps(2);
+                let stop = steps.stop(rows, account, &principal, at).unwrap();
+                stop.map_or("nowhere".to_owned(), ToString::to_string)
+            }
+            "runners" => {
+                let found = words.steps(1).runners(rows, account, at).unwrap().principals;
+                listed(found.iter().map(|found| found.standing(rows, account).unwrap().name))
+            }
+            "holdings" => {
+                let held = holder::holdings(rows, account).unwrap();
+                let (roles, members, permissions) = (held.roles, held.members, held.permissions);
+                let (keys, settings) = (held.subject_keys, yes_no(held.has_settings));
+                format!(
+                    "roles {roles}, members {members}, permissions {permissions}, keys {keys}, settings {settings}"
+                )
+            }
             other => panic!("no verb {other}"),
         }
     }
@@ -284,8 +302,9 @@ impl Runner {
     fn trail(&self, trail: audit::Trail) -> Vec<audit::AuditRecord> {
         let head = audit::head(&self.rows, self.account, trail).unwrap();
         let records = audit::list(&self.rows, self.account, trail, 0, usize::MAX).unwrap();
+        let chain = audit::Chain { account: self.account, trail };
         let before = head.first.saturating_sub(1);
-        assert_eq!(audit::first_break(before, head.anchor, &records), None);
+        assert_eq!(chain.first_break(before, head.anchor, &records), None);
         assert_eq!(records.last().map_or(0, |last| last.sequence), head.sequence);
         records
     }

@@ -18,6 +18,7 @@ use super::super::session::{Grant, NewRefresh, NewSession, Proof, Rotation};
 use super::super::settings::{Registration, Retention, SettingsChanges};
 use super::super::subject_key::NewSubjectKey;
 use super::super::user::{NewUser, UserChanges, UserStatus};
+use super::super::workflow::Steps;
 use super::super::{
     AccountId, Action, Actor, ApiKeyId, Email, Label, Lifetime, Origin, PasswordHash, Permission, Principal,
     Resource, RoleName, Sealed, SecretHash, ServiceId, SessionId, Timestamp, UserId, UserName,
@@ -49,6 +50,11 @@ impl<'l> Words<'l> {
 
     pub(super) fn role(&self, at: usize) -> RoleName {
         RoleName::parse(self.at(at)).unwrap()
+    }
+
+    /// The steps of a workflow, from that word on.
+    pub(super) fn steps(&self, from: usize) -> Steps {
+        Steps::new(self.plain[from..].iter().map(|text| Permission::parse(text).unwrap()).collect()).unwrap()
     }
 
     pub(super) fn option(&self, name: &str) -> Option<&'l str> {

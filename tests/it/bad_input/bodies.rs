@@ -8,7 +8,7 @@ use crate::harness::World;
 use crate::requests::{Sample, Things};
 
 /// Members that may be left out of the sample requests.
-const OPTIONAL: [&str; 5] = ["user", "first_name", "firstName", "description", "label"];
+const OPTIONAL: [&str; 6] = ["user", "first_name", "firstName", "description", "label", "lockout"];
 
 /// Routes that answer any text with a 200 that says no.
 const ANSWERED: [&str; 4] = ["/validate", "/introspect", "/revoke", "/check"];

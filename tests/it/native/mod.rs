@@ -3,10 +3,12 @@
 mod audit;
 mod checks;
 mod listing;
+mod lockout;
 mod people;
 mod programs;
 mod reading;
 mod repeats;
 mod sessions;
+mod settings;
 mod tokens;
 mod transactions;
