@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use conclave_cluster::{Cluster, Fatal, StartError, SystemClock, Unavailable};
+use conclave_cluster::{Clock, Cluster, Fatal, StartError, SystemClock, Unavailable};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -14,6 +14,7 @@ use crate::api::Api;
 use crate::api::limits::RequestLimits;
 use crate::app::bootstrap::NotOpened;
 use crate::app::{self, App, KeyRing};
+use crate::auth::guesses;
 use crate::auth::hasher::{Hasher, HasherConfig};
 use crate::auth::key_file::{KekError, KeySource};
 use crate::auth::keys::KeyError;
@@ -71,13 +72,26 @@ impl Node {
     /// # Errors
     /// See [`NodeError`]; nothing is left running then.
     pub async fn start(config: &Config, metrics: Arc<Metrics>) -> Result<Self, NodeError> {
+        Self::start_by(config, metrics, Arc::new(SystemClock)).await
+    }
+
+    /// The same by another clock than the system's.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_by(
+        config: &Config,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, NodeError> {
         // What can be wrong in a configuration is found before anything is touched.
         let keyring = KeyRing::open(KeySource::of(config), &config.data, config.join.is_empty())?;
         let keyring = Arc::new(keyring);
         let http = Settings::from_config(config)?;
         let hasher = Hasher::start(hasher_config(config)?).map_err(NodeError::Hasher)?;
+        // Some 20 ms of work, done when somebody sets a password or by then.
+        drop(tokio::task::spawn_blocking(guesses::warm_up));
 
-        let clock = Arc::new(SystemClock);
         let cluster =
             Cluster::start(cluster_config(config, keyring.clone()), Arc::new(Rules), clock.clone()).await?;
         let tenants =

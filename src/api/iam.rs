@@ -15,15 +15,20 @@ use super::docs::{Group, Operation};
 use super::reply::{self, time};
 use super::{Answer, Api, Route, route};
 use crate::app::accounts::Person;
+use crate::app::passwords::WantedPassword;
 use crate::app::sign_in::{RefreshStyle, Who};
 use crate::app::tokens::Tokens;
 use crate::app::{Caller, Done, Failure};
 use crate::auth::password::Password;
+use crate::domain::policy::PasswordPolicy;
 use crate::domain::user::{User, UserChanges, UserStatus};
 use crate::domain::{AccountId, Action, Email, Label, Principal, Stored, UserId, user};
 use crate::http::problem::Problem;
 use crate::replica::Freshness;
 use crate::secret::Secret;
+
+/// What its passwords must be, in accounts that have no policy of their own (contract parts 5 and 6).
+const PASSWORDS: PasswordPolicy = PasswordPolicy::ENGINE;
 
 /// All routes below `/iam`. The real clients write the verbs with a small first letter.
 #[must_use]
@@ -105,7 +110,7 @@ fn sign_in_root_operation(route: &'static str, id: &'static str) -> Operation {
         .open()
         .takes::<RootCredentials>(example)
         .gives::<SignedIn<'_>>()
-        .refuses(&[401])
+        .refuses(&[401, 403])
 }
 
 fn sign_up_iam_operation(route: &'static str, id: &'static str) -> Operation {
@@ -124,7 +129,7 @@ fn sign_in_iam_operation(route: &'static str, id: &'static str) -> Operation {
         .open()
         .takes::<IamCredentials>(example)
         .gives::<SignedIn<'_>>()
-        .refuses(&[401])
+        .refuses(&[401, 403])
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -247,7 +252,7 @@ struct Changes {
 
 async fn put_user(api: &Api, call: &Call, id: &str) -> Answer {
     let body: Changes = call.json()?;
-    let password = body.password.map(Password::parse).transpose().map_err(Failure::from)?;
+    let password = body.password.map(|text| WantedPassword::parse(text, PASSWORDS)).transpose()?;
     let changes = UserChanges {
         name: None,
         email: body.email.as_deref().map(Email::parse).transpose()?,
@@ -302,7 +307,7 @@ fn person(
         email: Some(Email::parse(email)?),
         first_name: first_name.map(Label::parse).transpose()?,
         last_name: last_name.map(Label::parse).transpose()?,
-        password: Password::parse(password).map_err(Failure::from)?,
+        password: WantedPassword::parse(password, PASSWORDS)?,
     })
 }
 

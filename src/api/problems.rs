@@ -1,9 +1,11 @@
 //! Failures as HTTP: one table of statuses, without a default arm.
 
+use serde_json::json;
 use warp::http::StatusCode;
 
 use crate::app::Failure;
 use crate::auth::password::Password;
+use crate::auth::policy::Breach;
 use crate::domain::Rejection;
 use crate::http::limit;
 use crate::http::problem::Problem;
@@ -22,6 +24,15 @@ impl From<Failure> for Problem {
                     Password::MAX_BYTES
                 ),
             ),
+            Failure::WeakPassword(breaches) => weak_password(&breaches),
+            Failure::PasswordExpired { account } => Self::forbidden(
+                "password_expired",
+                format!(
+                    "The password is right, and too old to sign in with. Change it by POST \
+                     /v1/accounts/{account}/password."
+                ),
+            )
+            .with("account", account.as_str()),
             Failure::Unavailable(unavailable) => of_unavailable(unavailable),
             Failure::Busy { retry_after } => {
                 let seconds = retry_after.as_secs().max(1);
@@ -57,6 +68,14 @@ impl From<Failure> for Problem {
             }
         }
     }
+}
+
+/// All breaches at once, also in the detail: some surfaces show nothing else.
+fn weak_password(breaches: &[Breach]) -> Problem {
+    let sentences = breaches.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let each = |breach: &Breach| json!({"code": breach.code(), "message": breach.to_string()});
+    Problem::bad_request("weak_password", sentences)
+        .with("breaches", breaches.iter().map(each).collect::<Vec<_>>())
 }
 
 fn of_unavailable(unavailable: Unavailable) -> Problem {

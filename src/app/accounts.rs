@@ -1,12 +1,11 @@
 //! Opening accounts, and what concerns a whole one.
 
+use super::passwords::WantedPassword;
 use super::{App, Caller, Done, Failure, Request};
-use crate::auth::password::Password;
 use crate::domain::account::NewAccount;
 use crate::domain::user::NewUser;
 use crate::domain::{
-    AccountId, Action, Actor, Command, Email, Expectation, Label, Lifetime, PasswordHash, Rejection, UserId,
-    UserName,
+    AccountId, Action, Actor, Command, Email, Expectation, Label, Lifetime, Rejection, UserId, UserName,
 };
 use crate::tenants::Gate;
 
@@ -17,7 +16,7 @@ pub struct Person {
     pub email: Option<Email>,
     pub first_name: Option<Label>,
     pub last_name: Option<Label>,
-    pub password: Password,
+    pub password: WantedPassword,
 }
 
 /// An account number is drawn so often until a free one is found; with a billion accounts the chance that
@@ -28,8 +27,8 @@ impl App {
     /// Opens an account with its root user.
     ///
     /// # Errors
-    /// [`Rejection::EmailTaken`] when another root user has the e-mail address; [`Failure::SwitchedOff`] and
-    /// [`Failure::Limited`] as the settings say.
+    /// [`Rejection::EmailTaken`] when another root user has the e-mail address; [`Failure::WeakPassword`];
+    /// [`Failure::SwitchedOff`] and [`Failure::Limited`] as the settings say.
     pub async fn sign_up(
         &self,
         person: Person,
@@ -41,7 +40,9 @@ impl App {
         self.admit(Gate::Register, None, request).await?;
         let mut mint = self.mint(request)?;
         let id = UserId::new(mint.uuid()?);
-        let password = PasswordHash::new(self.hasher.hash(person.password).await?);
+        // An account that is not there yet has no policy of its own.
+        let policy = person.password.of_surface;
+        let password = self.judged(&policy, &person.password.password, &person.names(), None).await?;
         for step in 0..DRAWS {
             let account = AccountId::parse(&mint.account_id()?)?;
             let kid = mint.uuid()?.simple().to_string();

@@ -75,16 +75,18 @@ impl Counts {
 
     /// Counts what became of a try to sign in or to refresh, and the tokens it gave.
     pub(super) fn tried(&self, tokens: &Result<Tokens, Failure>) {
-        let result = match tokens {
-            Ok(tokens) => {
-                self.generated(ACCESS);
-                if tokens.refresh.is_some() {
-                    self.generated(REFRESH);
-                }
-                SUCCESS
+        self.guessed(tokens);
+        if let Ok(tokens) = tokens {
+            self.generated(ACCESS);
+            if tokens.refresh.is_some() {
+                self.generated(REFRESH);
             }
-            Err(failure) => outcome(failure),
-        };
+        }
+    }
+
+    /// Counts what became of a try that gives its client no token.
+    pub(super) fn guessed<T>(&self, tried: &Result<T, Failure>) {
+        let result = tried.as_ref().err().map_or(SUCCESS, outcome);
         self.attempts.get_or_create(&Attempt { result }).inc();
     }
 
@@ -98,6 +100,8 @@ fn outcome(failure: &Failure) -> &'static str {
         Failure::Rejected(Rejection::Damaged | Rejection::UnknownCommand) | Failure::Internal(_) => ERROR,
         Failure::Rejected(_)
         | Failure::Password(_)
+        | Failure::WeakPassword(_)
+        | Failure::PasswordExpired { .. }
         | Failure::Locked { .. }
         | Failure::Disabled
         | Failure::NothingGranted

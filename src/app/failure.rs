@@ -8,7 +8,8 @@ use conclave_cluster::state::AsOfError;
 use crate::auth::hasher::HashError;
 use crate::auth::mint::NoRandomness;
 use crate::auth::password::PasswordError;
-use crate::domain::{Rejection, Timestamp};
+use crate::auth::policy::Breach;
+use crate::domain::{AccountId, Rejection, Timestamp};
 use crate::rate::Exceeded;
 use crate::replica::ReadError;
 use crate::tenants::OrderError;
@@ -22,6 +23,12 @@ pub enum Failure {
     /// The password breaks the rule for its length.
     #[error(transparent)]
     Password(#[from] PasswordError),
+    /// A new password breaks these rules of the policy that counts for it; at least one.
+    #[error("the password breaks a rule")]
+    WeakPassword(Vec<Breach>),
+    /// The password is right, and too old to sign in with: it must be changed first.
+    #[error("the password has expired")]
+    PasswordExpired { account: AccountId },
     /// The password is right, and too many wrong ones came before. Most surfaces do not tell.
     #[error("locked for the time being")]
     Locked { until: Timestamp },

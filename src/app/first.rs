@@ -3,6 +3,7 @@
 use super::accounts::Person;
 use super::{App, Failure, Request};
 use crate::domain::account::{self, DefaultAccount, Owner};
+use crate::domain::policy::PasswordPolicy;
 use crate::domain::role::NewRole;
 use crate::domain::{AccountId, Action, Actor, Command, Permission, Rejection, Reply, RoleName, UserId};
 use crate::replica::Freshness;
@@ -90,11 +91,13 @@ impl App {
 
     async fn new_admin(
         &self,
-        person: Person,
+        mut person: Person,
         request: &Request,
     ) -> Result<crate::domain::user::NewUser, Failure> {
+        // It comes by no surface, whoever asks.
+        person.password.of_surface = PasswordPolicy::MODERN;
         let id = UserId::new(self.mint(request)?.uuid()?);
-        self.new_user(id, person, vec![RoleName::parse(ADMIN)?]).await
+        self.new_user(AccountId::DEFAULT, id, person, vec![RoleName::parse(ADMIN)?], request).await
     }
 }
 

@@ -20,6 +20,7 @@ pub mod idempotency;
 pub mod keyring;
 mod keys;
 pub mod observer;
+pub mod passwords;
 pub mod permit;
 pub mod refresh;
 pub mod registration;

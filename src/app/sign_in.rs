@@ -21,8 +21,8 @@ use crate::domain::lockout::{RefusedSignIn, Why};
 use crate::domain::session::{NewRefresh, NewSession, Proof};
 use crate::domain::user::UserStatus;
 use crate::domain::{
-    AccountId, Action, Actor, Command, Email, Expectation, PasswordHash, Principal, Rejection, Reply,
-    Resource, SessionId, Stored, UserId, account, service, user,
+    AccountId, Action, Actor, Command, Email, Expectation, Lifetime, PasswordHash, Principal, Rejection,
+    Reply, Resource, SessionId, Stored, UserId, account, service, settings, user,
 };
 use crate::replica::Freshness;
 use crate::tenants::Gate;
@@ -56,8 +56,9 @@ impl App {
     /// Checks a password and opens a session.
     ///
     /// # Errors
-    /// [`Rejection::BadCredentials`] for everything that is wrong with them; [`Failure::Disabled`] and
-    /// [`Failure::Locked`] only when the password is right; [`Failure::Limited`] beyond `rate_limit_login`.
+    /// [`Rejection::BadCredentials`] for everything that is wrong with them; [`Failure::Disabled`],
+    /// [`Failure::PasswordExpired`] and [`Failure::Locked`] only when the password is right;
+    /// [`Failure::Limited`] beyond `rate_limit_login`.
     pub async fn sign_in(
         self: &Arc<Self>,
         who: &Who,
@@ -66,8 +67,23 @@ impl App {
         request: &Request,
     ) -> Result<Tokens, Failure> {
         self.admit(Gate::SignIn, Some(who.tried()), request).await?;
-        let tokens = self.try_password(who, password, terms, request).await;
+        let tokens = self.try_password(who, password, terms, Purpose::Stay, request).await;
         self.counts.tried(&tokens);
+        tokens
+    }
+
+    /// The same for a change of that password and no more: an expired one is good for it. No client ever sees
+    /// the token, which is good for a minute.
+    pub(super) async fn sign_in_to_change(
+        self: &Arc<Self>,
+        who: &Who,
+        password: Password,
+        request: &Request,
+    ) -> Result<Tokens, Failure> {
+        self.admit(Gate::SignIn, Some(who.tried()), request).await?;
+        let terms = Terms { access: Lifetime::from_secs(60), ..self.native_key_terms() };
+        let tokens = self.try_password(who, password, &terms, Purpose::Change, request).await;
+        self.counts.guessed(&tokens);
         tokens
     }
 
@@ -76,10 +92,15 @@ impl App {
         who: &Who,
         password: Password,
         terms: &Terms,
+        purpose: Purpose,
         request: &Request,
     ) -> Result<Tokens, Failure> {
         for attempt in 0..ATTEMPTS {
-            let view = self.view(Freshness::Linearizable, request.deadline).await?;
+            let view = match purpose {
+                Purpose::Stay => self.view(Freshness::Linearizable, request.deadline).await?,
+                // A retry gives the password that the first one has replaced.
+                Purpose::Change => self.rows_for(request).await?,
+            };
             let Some(found) = find(&view, who)? else {
                 self.hasher.verify_unknown(password).await?;
                 let refused = RefusedSignIn::new(None, who.login(), Why::Unknown);
@@ -95,13 +116,18 @@ impl App {
                 let refused = RefusedSignIn::new(Some(user), who.login(), Why::Disabled);
                 return Err(self.refuse(&view, Some(account), refused, request).await);
             }
+            let passwords = settings::of(&view, account)?.passwords;
+            if purpose == Purpose::Stay && passwords.has_expired(stored.value.set_at, self.now(&view)) {
+                let refused = RefusedSignIn::new(Some(user), who.login(), Why::PasswordExpired);
+                return Err(self.refuse(&view, Some(account), refused, request).await);
+            }
             let proof = Proof::Password { user, revision: stored.revision };
             let principal = Principal::User(user);
             match self.open_session(&view, account, &principal, proof, terms, &request.step(attempt)).await {
                 // The password row changed meanwhile: by a rehash of another sign-in, or by a new password.
                 Err(Failure::Rejected(Rejection::BadCredentials)) if attempt + 1 < ATTEMPTS => {}
                 Ok(tokens) => {
-                    if needs_rehash {
+                    if needs_rehash && purpose == Purpose::Stay {
                         self.rehash(account, user, stored.revision, password, request);
                     }
                     return Ok(tokens);
@@ -226,10 +252,13 @@ impl App {
         let action = Action::RefuseSignIn(refused);
         let by = Actor::Anonymous;
         let command = Command { account, by, origin: request.origin.clone(), expect: Vec::new(), action };
-        match self.execute(&command, &request.step(REFUSAL)).await {
+        match self.execute(&command, &request.guess(REFUSAL)).await {
             Ok(done) => match done.reply {
                 Reply::SignInLocked { until } => Failure::Locked { until },
                 Reply::SignInRefused { locked_until: None } if why == Why::Disabled => Failure::Disabled,
+                Reply::SignInRefused { locked_until: None } if why == Why::PasswordExpired => {
+                    Failure::PasswordExpired { account }
+                }
                 Reply::Done
                 | Reply::Changed(_)
                 | Reply::SessionOpened { .. }
@@ -270,6 +299,14 @@ impl App {
             }
         });
     }
+}
+
+/// What somebody signs in for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Stay,
+    /// To change the password that it gives.
+    Change,
 }
 
 /// A user that could be meant, with its password.

@@ -1,6 +1,8 @@
 //! What concerns users and service accounts in several steps: hashing, minting, proving the old password.
 
 use super::accounts::Person;
+use super::admit::Tried;
+use super::passwords::{WantedPassword, password_policy, stored_password};
 use super::tokens::stored_hash;
 use super::{App, Caller, Done, Failure, Request};
 use crate::auth::hasher::Checked;
@@ -10,11 +12,11 @@ use crate::domain::lockout::{RefusedSignIn, Why};
 use crate::domain::service::{Client, NewApiKey, NewServiceAccount};
 use crate::domain::user::{NewUser, UserChanges};
 use crate::domain::{
-    Action, ApiKeyId, Expectation, Label, Lifetime, Noun, PasswordHash, Principal, Rejection, Reply,
-    Resource, RoleName, ServiceId, UserId, UserName, user,
+    AccountId, Action, ApiKeyId, Expectation, Label, Lifetime, Principal, Rejection, Reply, RoleName,
+    ServiceId, UserId, UserName,
 };
-use crate::replica::Freshness;
 use crate::secret::Secret;
+use crate::tenants::Gate;
 
 /// A key that is shown once.
 #[derive(Debug)]
@@ -36,45 +38,50 @@ impl App {
         request: &Request,
     ) -> Result<(UserId, Done), Failure> {
         let id = UserId::new(self.mint(request)?.uuid()?);
-        let new = self.new_user(id, person, roles).await?;
+        let new = self.new_user(caller.account(), id, person, roles, request).await?;
         let done =
             self.execute(&caller.orders(request, Vec::new(), Action::CreateUser(new)), request).await?;
         Ok((id, done))
     }
 
-    /// A user with its password hashed, ready for a command.
+    /// A user of an account with its password judged and hashed, ready for the command of that request.
+    ///
+    /// # Errors
+    /// [`Failure::WeakPassword`].
     pub(crate) async fn new_user(
         &self,
+        account: AccountId,
         id: UserId,
         person: Person,
         roles: Vec<RoleName>,
+        request: &Request,
     ) -> Result<NewUser, Failure> {
-        let Person { name, email, first_name, last_name, password } = person;
-        let password = PasswordHash::new(self.hasher.hash(password).await?);
+        let view = self.rows_for(request).await?;
+        let policy = password_policy(&view, account, person.password.of_surface)?;
+        let password = self.judged(&policy, &person.password.password, &person.names(), None).await?;
+        let Person { name, email, first_name, last_name, .. } = person;
         Ok(NewUser { id, name, email, first_name, last_name, password, roles })
     }
 
     /// Changes a user's names and, if given, the password: both or neither.
     ///
     /// # Errors
-    /// The rule that refused it.
+    /// The rule that refused it; [`Failure::WeakPassword`].
     pub async fn update_user(
         &self,
         caller: &Caller,
         user: UserId,
         changes: UserChanges,
-        password: Option<Password>,
+        password: Option<WantedPassword>,
         expect: Vec<Expectation>,
         request: &Request,
     ) -> Result<Done, Failure> {
         let action = match password {
             None => Action::UpdateUser { user, changes },
             Some(password) => {
-                let password = PasswordHash::new(self.hasher.hash(password).await?);
-                Action::Transaction(vec![
-                    Action::UpdateUser { user, changes },
-                    Action::SetPassword { user, password, history: 0 },
-                ])
+                let view = self.rows_for(request).await?;
+                let set = self.setting(&view, caller, user, password, &changes, None).await?;
+                Action::Transaction(vec![Action::UpdateUser { user, changes }, set])
             }
         };
         self.execute(&caller.orders(request, expect, action), request).await
@@ -84,37 +91,39 @@ impl App {
     /// when the change is decided.
     ///
     /// # Errors
-    /// [`Rejection::BadCredentials`] when the current password is wrong or missing.
+    /// [`Rejection::BadCredentials`] when the current password is wrong or missing; [`Failure::WeakPassword`].
     pub async fn change_password(
         &self,
         caller: &Caller,
         user: UserId,
         current: Option<Password>,
-        new: Password,
+        new: WantedPassword,
         request: &Request,
     ) -> Result<Done, Failure> {
-        let mut expect = Vec::new();
-        if caller.principal() == Principal::User(user) {
-            let current = current.ok_or(Rejection::BadCredentials)?;
-            let view = self.view(Freshness::Linearizable, request.deadline).await?;
-            let stored = user::find_password(&view, caller.account(), user)?;
-            let stored = stored.ok_or(Rejection::NotFound(Noun::User))?;
-            match self.hasher.verify(current, stored.value.hash.phc()).await? {
-                Checked::Right { .. } => {
-                    let revision = stored.revision;
-                    let order = caller.orders(request, Vec::new(), Action::ProvePassword { user, revision });
-                    proven(&self.execute(&order, &request.step(PROOF)).await?.reply)?;
-                }
-                Checked::Wrong => {
-                    let refused = RefusedSignIn::new(Some(user), caller.name(), Why::WrongPassword);
-                    return Err(self.refuse(&view, Some(caller.account()), refused, request).await);
-                }
-            }
-            expect.push(Expectation { resource: Resource::Password(user), revision: stored.revision });
+        let view = self.rows_for(request).await?;
+        let none = UserChanges::default();
+        if caller.principal() != Principal::User(user) {
+            let action = self.setting(&view, caller, user, new, &none, None).await?;
+            return self.execute(&caller.orders(request, Vec::new(), action), request).await;
         }
-        let password = PasswordHash::new(self.hasher.hash(new).await?);
-        let action = Action::SetPassword { user, password, history: 0 };
-        self.execute(&caller.orders(request, expect, action), request).await
+        let current = current.ok_or(Rejection::BadCredentials)?;
+        let tried = Tried { account: Some(caller.account()), login: caller.name() };
+        self.admit(Gate::SignIn, Some(tried), request).await?;
+        let (stored, expect) = stored_password(&view, caller.account(), user)?;
+        match self.hasher.verify(current.clone(), stored.value.hash.phc()).await? {
+            Checked::Right { .. } => {
+                let action = Action::ProvePassword { user, revision: stored.revision };
+                let order = caller.orders(request, Vec::new(), action);
+                proven(&self.execute(&order, &request.step(PROOF)).await?.reply)?;
+            }
+            Checked::Wrong => {
+                let refused = RefusedSignIn::new(Some(user), caller.name(), Why::WrongPassword);
+                return Err(self.refuse(&view, Some(caller.account()), refused, request).await);
+            }
+        }
+        let proven = Some((&current, &stored.value));
+        let action = self.setting(&view, caller, user, new, &none, proven).await?;
+        self.execute(&caller.orders(request, vec![expect], action), request).await
     }
 
     /// Creates a service account with its first API key.

@@ -40,6 +40,11 @@ pub fn strength(password: &Password, about: &[&str]) -> Strength {
     Strength { score: estimate.score, guesses_log10: estimate.guesses_log10 }
 }
 
+/// Builds the lists, so that the first password of a process does not wait for them.
+pub fn warm_up() {
+    Estimate::of("password", &[]);
+}
+
 /// The fewest characters of a name that counts.
 pub const SHORTEST_NAME: usize = 3;
 

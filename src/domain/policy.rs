@@ -134,6 +134,14 @@ impl PasswordPolicy {
         Ok(self)
     }
 
+    /// How many of the last passwords, the present one included, a new one must differ from. That is
+    /// [`PasswordPolicy::history`], and the present one at least where passwords grow too old: a change must
+    /// be one.
+    #[must_use]
+    pub fn remembered(&self) -> u8 {
+        self.history.max(u8::from(self.max_age.is_some()))
+    }
+
     /// Whether a password that was set at `set_at` is too old to sign in with at `at`.
     #[must_use]
     pub fn has_expired(&self, set_at: Timestamp, at: Timestamp) -> bool {
@@ -198,6 +206,18 @@ mod tests {
         }
         policy.max_age = None;
         assert!(!policy.has_expired(set_at, Timestamp(u64::MAX)));
+    }
+
+    #[test]
+    fn a_password_that_grows_too_old_is_changed_for_another() {
+        for (history, max_age, remembered) in
+            [(0, None, 0), (5, None, 5), (0, Some(Lifetime(DAY)), 1), (5, Some(Lifetime(DAY)), 5)]
+        {
+            assert_eq!(
+                PasswordPolicy { history, max_age, ..PasswordPolicy::ENGINE }.remembered(),
+                remembered
+            );
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::lockout::Lockout;
 use super::policy::PasswordPolicy;
 use super::rows::tables;
-use super::{AccountId, Context, Lifetime, Read, Rejection, Reply, RoleName, Stored};
+use super::{AccountId, Context, Lifetime, Read, Rejection, Reply, RoleName, Stored, Timestamp};
 
 /// The settings of an account. One that never changed them has the defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,27 @@ pub enum PasswordRule {
     OfSurface,
     /// Those that the account's own policy takes, whichever way they come.
     Own(PasswordPolicy),
+}
+
+impl PasswordRule {
+    /// The policy that counts for a password that comes by a surface with that policy.
+    #[must_use]
+    pub const fn policy(self, of_surface: PasswordPolicy) -> PasswordPolicy {
+        match self {
+            Self::OfSurface => of_surface,
+            Self::Own(policy) => policy,
+        }
+    }
+
+    /// Whether a password that was set at `set_at` is too old to sign in with at `at`. No surface's policy lets
+    /// passwords grow too old.
+    #[must_use]
+    pub fn has_expired(self, set_at: Timestamp, at: Timestamp) -> bool {
+        match self {
+            Self::OfSurface => false,
+            Self::Own(policy) => policy.has_expired(set_at, at),
+        }
+    }
 }
 
 /// Whether people let themselves in.

@@ -188,6 +188,8 @@ async fn people(asker: &mut Asker<'_>) {
         ("GET ../users/{user}/sessions", 200),
         ("DELETE ../users/{user}/sessions", 204),
         ("PUT ../users/{user}/password", 204),
+        ("POST ../password", 204),
+        ("POST ../password-strength", 200),
         ("POST ../users/{user}/disable", 200),
         ("POST ../users/{user}/enable", 200),
     ] {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::World;
+use crate::harness::{PASSWORD, World};
 
 #[tokio::test]
 async fn whoever_manages_all_gives_only_what_they_hold_and_never_touches_the_root() {
@@ -16,7 +16,7 @@ async fn whoever_manages_all_gives_only_what_they_hold_and_never_touches_the_roo
     account.user(&world, "poor", &[]).await;
     let root = &account.root;
     let user = |more: Value| {
-        let mut body = json!({"name": "new", "password": "x"});
+        let mut body = json!({"name": "new", "password": PASSWORD});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         body
     };

@@ -30,6 +30,9 @@ use crate::client::{Ask, Client, Reply};
 /// Every password here, unless the story is about passwords.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
+/// Another one that is good.
+pub(crate) const NEW_PASSWORD: &str = "another horse, another battery";
+
 /// Longer than anything takes that does not hang.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 

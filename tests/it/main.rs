@@ -27,6 +27,7 @@ mod limits;
 mod matrix;
 mod native;
 mod openapi;
+mod passwords;
 mod processes;
 mod races;
 mod raw;

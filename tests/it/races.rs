@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::client::{Ask, Reply};
-use crate::harness::{World, unique};
+use crate::harness::{PASSWORD, World, unique};
 
 /// How many times each race is run.
 const ROUNDS: usize = 5;
@@ -31,7 +31,7 @@ fn winner(replies: Vec<Reply>, won: u16, lost: u16, code: &str) -> Reply {
 async fn one_root_user_gets_the_address() {
     let world = World::new();
     for _ in 0..ROUNDS {
-        let body = json!({"email": format!("race-{}@stories.test", unique()), "password": "x"});
+        let body = json!({"email": format!("race-{}@stories.test", unique()), "password": PASSWORD});
         let replies = at_once(|node| world.post(node, "/iam/v1/SignUpAsRootUser").json(&body)).await;
         let record = winner(replies, 201, 409, "email_taken");
         let signed = world.post(0, "/iam/v1/SignInAsRootUser").json(&body).await.is(200);
@@ -44,13 +44,14 @@ async fn one_user_gets_the_address_and_one_the_name() {
     let world = World::new();
     let account = world.account().await;
     for round in 0..ROUNDS {
-        let email = json!({"accountId": account.id, "email": format!("{round}@x.test"), "password": "x"});
+        let email =
+            json!({"accountId": account.id, "email": format!("{round}@x.test"), "password": PASSWORD});
         let path = "/iam/v1/SignUpAsIAMUser";
         let replies = at_once(|node| world.post(node, path).by(&account.token).json(&email)).await;
         winner(replies, 201, 409, "email_taken");
         // In any case of letters, and a service account of that name is none of a user's business.
         let names = ["Ann", "ann", "ANN"];
-        let body = |node: usize| json!({"name": format!("{}{round}", names[node % 3]), "password": "x"});
+        let body = |node: usize| json!({"name": format!("{}{round}", names[node % 3]), "password": PASSWORD});
         let replies = at_once(|node| account.ask(&world, node, "POST", "/users").json(&body(node))).await;
         winner(replies, 201, 409, "name_taken");
         let body = json!({"name": format!("ann{round}")});

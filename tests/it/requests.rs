@@ -4,7 +4,7 @@ use conclave::api::routes::Route;
 use serde_json::{Value, json};
 
 use crate::client::{Ask, Client};
-use crate::harness::{Account, Member, PASSWORD, unique};
+use crate::harness::{Account, Member, NEW_PASSWORD, PASSWORD, unique};
 
 /// A request that would succeed if its sender may.
 #[derive(Clone, Debug)]
@@ -51,7 +51,9 @@ impl Things {
         }
         let account = self.account.clone();
         let is_about_user = ["{user}", "{session}", "tokens/re"];
-        if is_about_user.iter().any(|part| route.pattern.contains(part)) {
+        if is_about_user.iter().any(|part| route.pattern.contains(part))
+            || route.pattern.ends_with("{account}/password")
+        {
             self.user = person(client, &account).await;
         }
         if route.pattern.contains("{service}") {
@@ -98,11 +100,11 @@ impl Things {
                 return None;
             }
             ("POST", "SignUpAsRootUser" | "signUpAsRootUser" | "accounts") => {
-                json!({"email": email, "password": "x"})
+                json!({"email": email, "password": PASSWORD})
             }
             ("POST", "SignInAsRootUser" | "signInAsRootUser") => credentials,
             ("POST", "SignUpAsIAMUser" | "signUpAsIAMUser") => {
-                json!({"accountId": account.id, "email": email, "password": "x"})
+                json!({"accountId": account.id, "email": email, "password": PASSWORD})
             }
             ("POST", "SignInAsIAMUser" | "signInAsIAMUser") => {
                 let email = format!("{}@stories.test", self.user.name);
@@ -117,7 +119,7 @@ impl Things {
             ("POST", "refresh") => json!({"refresh_token": self.user.refresh}),
             ("POST", "check") => json!({"permission": "x", "user": self.user.id}),
             ("POST", "batch") => json!({"checks": [{"permission": "x", "user": self.user.id}]}),
-            ("POST", "users") => json!({"name": name, "password": "x"}),
+            ("POST", "users") => json!({"name": name, "password": PASSWORD}),
             ("POST", "roles" | "service-accounts") => json!({"name": name}),
             ("POST", "keys") => json!({"label": "l"}),
             ("POST", "transactions") => json!({"actions": [{"action": "create_role", "name": name}]}),
@@ -125,7 +127,12 @@ impl Things {
             ("PATCH", "settings") => json!({"lockout": {"failures": 7, "lock_for_s": 60 + unique()}}),
             ("PATCH", "{role}") => json!({"description": "D"}),
             ("PUT", "{user}") => json!({"firstName": "F"}),
-            ("PUT", "password") => json!({"new_password": "y"}),
+            ("POST", "password") => {
+                let login = &self.user.name;
+                json!({"login": login, "current_password": PASSWORD, "new_password": NEW_PASSWORD})
+            }
+            ("POST", "password-strength") => json!({"password": PASSWORD}),
+            ("PUT", "password") => json!({"new_password": NEW_PASSWORD}),
             (method, _) => panic!("no sample request for {method} {}", route.pattern),
         })
     }

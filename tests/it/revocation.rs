@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Account, Member, PASSWORD, World};
+use crate::harness::{Account, Member, NEW_PASSWORD, PASSWORD, World};
 
 /// A way to take something away from a user, and what the user may no longer do afterwards.
 struct Way {
@@ -30,7 +30,13 @@ fn ways() -> Vec<Way> {
         way("all sessions ended", "DELETE", "/users/{user}/sessions", None, Session),
         way("disabled", "POST", "/users/{user}/disable", None, Session),
         way("deleted", "DELETE", "/users/{user}", None, Session),
-        way("new password", "PUT", "/users/{user}/password", Some(json!({"new_password": "n"})), Session),
+        way(
+            "new password",
+            "PUT",
+            "/users/{user}/password",
+            Some(json!({"new_password": NEW_PASSWORD})),
+            Session,
+        ),
         way("token revoked", "POST", "/tokens/revoke", None, Session),
         way("role taken away", "DELETE", "/users/{user}/roles/{role}", None, Permission),
         way("role deleted", "DELETE", "/roles/{role}", None, Permission),
@@ -159,16 +165,16 @@ async fn changing_ones_own_password_keeps_this_session_and_ends_the_others() {
     let account = world.account().await;
     let user = account.user(&world, "ann", &[]).await;
     let other = account.sign_in(&world, 2, "ann", PASSWORD).await.is(200).text("access_token");
-    let change = |current: &str| json!({"current_password": current, "new_password": "next"});
+    let change = |current: &str| json!({"current_password": current, "new_password": NEW_PASSWORD});
     let path = account.at("/users/me/password");
     world.put(0, &path).by(&user.token).json(&change("wrong")).await.says(401, "bad_credentials");
-    world.put(0, &path).by(&user.token).json(&json!({"new_password": "next"})).await.is(401);
+    world.put(0, &path).by(&user.token).json(&json!({"new_password": NEW_PASSWORD})).await.is(401);
     world.put(0, &path).by(&user.token).json(&change(PASSWORD)).await.is(204);
     for node in 0..3 {
         world.get(node, account.at("/users/me")).by(&user.token).await.is(200);
         world.get(node, account.at("/users/me")).by(&other).await.is(401);
         account.sign_in(&world, node, "ann", PASSWORD).await.is(401);
-        account.sign_in(&world, node, "ann", "next").await.is(200);
+        account.sign_in(&world, node, "ann", NEW_PASSWORD).await.is(200);
     }
 }
 

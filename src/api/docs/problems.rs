@@ -91,6 +91,12 @@ pub(super) fn schemas() -> [(String, Value); 4] {
             "request_id": request_id,
             "field": {"type": "string", "description": "The member of the request that is wrong."},
             "permission": {"type": "string", "description": "What the caller lacks."},
+            "account": {"type": "string", "description": "Where an expired password can be changed."},
+            "breaches": {
+                "type": "array",
+                "description": "Every rule that a new password breaks.",
+                "items": {"$ref": "#/components/schemas/Breach"},
+            },
             "revision": {"type": "integer", "description": "The revision that the thing is at."},
             "retry_after": {"type": "integer", "description": "After so many seconds a retry makes sense."},
             "outcome_unknown": {"type": "boolean", "description": "Whether it may have been done."},

@@ -7,13 +7,12 @@ use warp::http::StatusCode;
 use warp::http::header::{CACHE_CONTROL, HeaderValue};
 
 use super::users::UserView;
-use super::{Answer, Api, Call, Operation, Route, route};
+use super::{Answer, Api, Call, Operation, PASSWORDS, Route, route};
 use crate::api::call::bad_id;
 use crate::api::reply::{self, time};
 use crate::api::signed::{self, account_id};
-use crate::app::Failure;
 use crate::app::accounts::Person;
-use crate::auth::password::Password;
+use crate::app::passwords::WantedPassword;
 use crate::domain::account::{self, Account, AccountState};
 use crate::domain::{Email, Label, Resource, Stored, UserName, user};
 use crate::secret::Secret;
@@ -137,7 +136,7 @@ async fn create(api: &Api, call: &Call) -> Answer {
         email: Some(Email::parse(&body.email)?),
         first_name: body.first_name.as_deref().map(Label::parse).transpose()?,
         last_name: body.last_name.as_deref().map(Label::parse).transpose()?,
-        password: Password::parse(body.password).map_err(Failure::from)?,
+        password: WantedPassword::parse(body.password, PASSWORDS)?,
     };
     let (id, root, done) = api.app.sign_up(person, &call.request("", "")?).await?;
     let Stored { revision, value } = account::find(&done.view, id)?.ok_or_else(bad_id)?;

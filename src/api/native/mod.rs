@@ -10,6 +10,7 @@ mod cluster;
 mod keys;
 mod lockout;
 mod memberships;
+mod passwords;
 mod roles;
 mod service_accounts;
 mod sessions;
@@ -27,8 +28,12 @@ use super::docs::{Group, Operation};
 use super::signed::Signed;
 use super::{Answer, Api, Route, route};
 use crate::app::Caller;
+use crate::domain::policy::PasswordPolicy;
 use crate::domain::{AccountId, Principal, ServiceId, UserId, service, user};
 use crate::http::problem::Problem;
+
+/// What its passwords must be, in accounts that have no policy of their own.
+const PASSWORDS: PasswordPolicy = PasswordPolicy::MODERN;
 
 /// All routes below `/v1`.
 #[must_use]
@@ -41,6 +46,7 @@ pub fn routes() -> Vec<Route> {
         keys::routes(),
         lockout::routes(),
         memberships::routes(),
+        passwords::routes(),
         roles::routes(),
         service_accounts::routes(),
         sessions::routes(),
@@ -61,6 +67,7 @@ pub(super) fn operations() -> Vec<Group> {
         group("Accounts", "Open an account; its signing keys.", accounts::operations()),
         group("Settings", "What an account decides for itself.", settings::operations()),
         group("Signing in", "With a password or an API key.", sign_in::operations()),
+        group("Passwords", "How good one is; change one without a token.", passwords::operations()),
         group("Users", "People, by id, name, e-mail address or `me`.", users::operations()),
         group("Lockout", "Who guessed too many passwords.", lockout::operations()),
         group("Service accounts", "Programs, and their API keys.", service_accounts::operations()),

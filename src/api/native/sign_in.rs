@@ -29,23 +29,23 @@ pub(super) fn operations() -> Vec<Operation> {
     let key_credentials = json!({"name": "payment-service", "api_key": "the key as it was shown"});
     vec![
         Operation::write("POST /v1/sign-in", "signInAsRoot", "Signs a root user in by e-mail address")
-            .about("Whatever is wrong, the refusal is the same.")
+            .about(REFUSAL)
             .open()
             .takes::<RootCredentials>(root_credentials)
             .gives::<TokensView<'_>>()
-            .refuses(&[401]),
+            .refuses(&[401, 403]),
         Operation::write(
             "POST /v1/accounts/{account}/sign-in",
             "signIn",
             "Signs a user in by name or e-mail address",
         )
-        .about("Whatever is wrong, the refusal is the same.")
+        .about(REFUSAL)
         .open()
         .takes::<Credentials>(
-            json!({"login": "dev@example.com", "password": "DevPass456", "refresh": "rotating"}),
+            json!({"login": "dev@example.com", "password": "KettleOnShelf9", "refresh": "rotating"}),
         )
         .gives::<TokensView<'_>>()
-        .refuses(&[401]),
+        .refuses(&[401, 403]),
         Operation::write(
             "POST /v1/accounts/{account}/service-accounts/sign-in",
             "signInWithApiKey",
@@ -58,6 +58,9 @@ pub(super) fn operations() -> Vec<Operation> {
         .refuses(&[401]),
     ]
 }
+
+const REFUSAL: &str = "Whatever is wrong, the refusal is the same. Only who gives the right password learns that \
+it has expired (`password_expired`): then it can be changed, and nothing else.";
 
 /// What a client gets for its proof.
 #[derive(Serialize, ToSchema)]

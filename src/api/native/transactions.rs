@@ -12,7 +12,7 @@ use super::users::{NewUser, UserPatch};
 use super::{Answer, Api, Call, Operation, Route, find_for_writing, route};
 use crate::api::call::bad_id;
 use crate::api::reply;
-use crate::app::Caller;
+use crate::app::{Caller, Request};
 use crate::domain::user::UserStatus;
 use crate::domain::{Action, Expectation, MAX_TRANSACTION, Principal, Resource, UserId};
 use crate::http::problem::Problem;
@@ -27,7 +27,7 @@ pub(super) fn operations() -> Vec<Operation> {
         "preconditions": [{"resource": "roles/developer", "revision": 0}],
         "actions": [
             {"action": "create_role", "name": "developer", "permissions": ["orders:read"]},
-            {"action": "create_user", "name": "dev", "email": "dev@example.com", "password": "DevPass456"},
+            {"action": "create_user", "name": "dev", "email": "dev@example.com", "password": "KettleOnShelf9"},
             {"action": "assign_role", "principal": "service-accounts/payment-service", "role": "developer"},
         ],
     });
@@ -160,7 +160,7 @@ async fn commit(api: &Api, call: &Call, account: &str) -> Answer {
     let mut ids = api.app.draw_ids(&request, body.actions.len())?.into_iter().map(UserId::new);
     let (mut actions, mut results) = (Vec::new(), Vec::new());
     for step in body.actions {
-        let action = step.parse(api, call, &caller, &mut ids).await?;
+        let action = step.parse(api, call, &caller, &request, &mut ids).await?;
         let id = if let Action::CreateUser(new) = &action { Some(new.id.to_string()) } else { None };
         results.push(StepView { id });
         actions.push(action);
@@ -176,6 +176,7 @@ impl Step {
         api: &Api,
         call: &Call,
         caller: &Caller,
+        request: &Request,
         ids: &mut impl Iterator<Item = UserId>,
     ) -> Result<Action, Problem> {
         let user = async |text: &str| match find_for_writing(api, call, caller, "users", text).await? {
@@ -186,7 +187,7 @@ impl Step {
             Self::CreateUser(new) => {
                 let (person, roles) = new.parse()?;
                 let id = ids.next().ok_or_else(Problem::internal)?;
-                Action::CreateUser(api.app.new_user(id, person, roles).await?)
+                Action::CreateUser(api.app.new_user(caller.account(), id, person, roles, request).await?)
             }
             Self::UpdateUser { user: text, changes } => {
                 Action::UpdateUser { user: user(&text).await?, changes: changes.parse()? }

@@ -5,11 +5,12 @@ use serde_json::json;
 use utoipa::ToSchema;
 use warp::http::StatusCode;
 
-use super::{Answer, Api, Call, Operation, Route, find_for_writing, find_user, location, route};
+use super::{Answer, Api, Call, Operation, PASSWORDS, Route, find_for_writing, find_user, location, route};
 use crate::api::call::bad_id;
 use crate::api::reply::{self, Page, PageQuery, time};
 use crate::api::signed::{expected, order};
 use crate::app::accounts::Person;
+use crate::app::passwords::WantedPassword;
 use crate::app::permit::ReadUsers;
 use crate::app::{Caller, Done, Failure};
 use crate::auth::password::Password;
@@ -36,11 +37,11 @@ pub(super) fn operations() -> Vec<Operation> {
     let new_user = json!({
         "name": "dev",
         "email": "dev@example.com",
-        "password": "DevPass456",
+        "password": "KettleOnShelf9",
         "roles": ["developer"],
     });
     let user_patch = json!({"first_name": "Alice"});
-    let new_password = json!({"current_password": "DevPass456", "new_password": "super_secure_password"});
+    let new_password = json!({"current_password": "KettleOnShelf9", "new_password": "super_secure_password"});
     vec![
         Operation::read("GET /v1/accounts/{account}/users/{user}", "getUser", "Shows a user")
             .gives_tagged::<UserView>(),
@@ -48,7 +49,10 @@ pub(super) fn operations() -> Vec<Operation> {
             .query::<PageQuery>()
             .lists::<UserView>(),
         Operation::write("POST /v1/accounts/{account}/users", "createUser", "Makes a user")
-            .about("Name and e-mail address are unique in the account, in any case of letters.")
+            .about(
+                "Name and e-mail address are unique in the account, in any case of letters. A password that \
+         breaks rules is refused with all of them (`weak_password`, `breaches`).",
+            )
             .takes::<NewUser>(new_user)
             .creates::<UserView>()
             .refuses(&[409]),
@@ -69,8 +73,12 @@ pub(super) fn operations() -> Vec<Operation> {
             "setPassword",
             "Changes a password and ends the user's other sessions",
         )
-        .about("Who changes their own says the current one.")
-        .takes::<NewPassword>(new_password),
+        .about(
+            "Who changes their own says the current one; only then it is told whether the new one was used \
+         before. A password that breaks rules is refused with all of them (`weak_password`, `breaches`).",
+        )
+        .takes::<NewPassword>(new_password)
+        .refuses(&[412]),
         Operation::write(
             "POST /v1/accounts/{account}/users/{user}/disable",
             "disableUser",
@@ -156,7 +164,7 @@ impl NewUser {
             email: self.email.as_deref().map(Email::parse).transpose()?,
             first_name: self.first_name.as_deref().map(Label::parse).transpose()?,
             last_name: self.last_name.as_deref().map(Label::parse).transpose()?,
-            password: Password::parse(self.password).map_err(Failure::from)?,
+            password: WantedPassword::parse(self.password, PASSWORDS)?,
         };
         let roles = self.roles.iter().map(|role| RoleName::parse(role)).collect::<Result<_, _>>()?;
         Ok((person, roles))
@@ -244,7 +252,7 @@ struct NewPassword {
 async fn set_password(api: &Api, call: &Call, account: &str, text: &str) -> Answer {
     let body: NewPassword = call.json()?;
     let current = body.current_password.map(Password::parse).transpose().map_err(Failure::from)?;
-    let new = Password::parse(body.new_password).map_err(Failure::from)?;
+    let new = WantedPassword::parse(body.new_password, PASSWORDS)?;
     let (caller, request) = api.writer(call, account).await?;
     let user = named(api, call, &caller, text).await?;
     let done = api.app.change_password(&caller, user, current, new, &request).await?;

@@ -10,6 +10,7 @@ mod checks;
 mod cluster;
 mod memberships;
 mod page;
+mod passwords;
 mod roles;
 mod service_accounts;
 mod sessions;
@@ -24,6 +25,7 @@ pub use checks::{Checks, Holder, Holders, Question, Verdict};
 pub use cluster::{ClusterStatus, KeyStatus, MemberStatus, NodeRole, ReloadedKeys, SealingKey, SealingRole};
 pub use memberships::{Changed, Memberships, Principal, PrincipalKind, PrincipalView};
 pub use page::{Page, Pages};
+pub use passwords::{Breach, PasswordStrength};
 pub use roles::{NewRole, Role, RoleChanges, Roles};
 pub use service_accounts::{
     ApiKey, ApiKeyStatus, KeyForm, NewApiKey, NewServiceAccount, ServiceAccount, ServiceAccountWithKey,

@@ -13,7 +13,7 @@ use conclave::client::{Client, Consistency, Error, Session};
 
 use super::relay::Relay;
 use super::{account_of, urls};
-use crate::harness::{PASSWORD, World, unique};
+use crate::harness::{NEW_PASSWORD, PASSWORD, World, unique};
 
 /// Operations of the native API that the library leaves to others, with the reason.
 const WITHOUT_METHOD: [&str; 0] = [];
@@ -110,6 +110,12 @@ async fn people(client: &Client, root: &Session) {
     let tokens = account.sign_in("ann", PASSWORD).await.unwrap().value;
     let own = Session::new(client, tokens.clone());
     own.account().users().change_password(PASSWORD, "another long password").await.unwrap();
+    account.replace_password("ann", "another long password", NEW_PASSWORD).await.unwrap();
+    let weak = account.replace_password("ann", NEW_PASSWORD, "sunshine1").await.unwrap_err();
+    assert_eq!((weak.status(), weak.code()), (Some(400), Some("weak_password")));
+    let judged = account.password_strength("sunshine1", &["ann"]).await.unwrap().value;
+    assert_eq!((judged.score, judged.breaches[0].code.as_str()), (0, "common"));
+    assert!(account.password_strength(PASSWORD, &[]).await.unwrap().breaches.is_empty());
     users.set_password("ann", PASSWORD).await.unwrap();
     let tokens = account.sign_in("ann", PASSWORD).await.unwrap().value;
     let sessions = account.sessions();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::harness::World;
+use crate::harness::{PASSWORD, World};
 
 #[tokio::test]
 async fn pages_show_each_thing_once_whatever_is_written_meanwhile() {
@@ -15,7 +15,7 @@ async fn pages_show_each_thing_once_whatever_is_written_meanwhile() {
         let name = |index: usize| format!("n{index}-{collection}");
         let make = async |name: String| {
             let body = match collection {
-                "users" => json!({"name": name, "password": "x"}),
+                "users" => json!({"name": name, "password": PASSWORD}),
                 _ => json!({"name": name}),
             };
             let made = account.send(&world, 0, "POST", &format!("/{collection}"), body).await.is(201);

@@ -15,13 +15,13 @@ async fn a_katamari_user_lives_on_three_nodes() {
     assert!(made.json.get("password").is_none() && made.json.get("roles").is_none());
     account.send(&world, 1, "POST", "/users", body).await.says(409, "name_taken");
     for bad in [
-        json!({"name": "", "password": "x"}),
+        json!({"name": "", "password": PASSWORD}),
         json!({"name": "bob", "password": ""}),
-        json!({"password": "x"}),
+        json!({"password": PASSWORD}),
         json!({"name": "bob"}),
-        json!({"name": "bob", "password": "x", "roles": ["a b"]}),
-        json!({"name": "bob", "password": "x", "is_root": true}),
-        json!({"name": "bob", "password": "x", "status": "active"}),
+        json!({"name": "bob", "password": PASSWORD, "roles": ["a b"]}),
+        json!({"name": "bob", "password": PASSWORD, "is_root": true}),
+        json!({"name": "bob", "password": PASSWORD, "status": "active"}),
     ] {
         account.send(&world, 2, "POST", "/users", bad).await.is(400);
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{PASSWORD, World, unique};
+use crate::harness::{NEW_PASSWORD, PASSWORD, World, unique};
 
 #[tokio::test]
 async fn a_retry_gets_the_first_answer_on_any_node() {
@@ -12,7 +12,7 @@ async fn a_retry_gets_the_first_answer_on_any_node() {
     account.role(&world, "r", &[]).await;
     account.user(&world, "ann", &[]).await;
     let table: Vec<(&str, String, Value)> = vec![
-        ("POST", "/users".to_owned(), json!({"name": "bob", "password": "x"})),
+        ("POST", "/users".to_owned(), json!({"name": "bob", "password": PASSWORD})),
         ("POST", "/service-accounts".to_owned(), json!({"name": "other"})),
         ("POST", "/service-accounts".to_owned(), json!({"name": "third", "key_form": "uuid"})),
         ("POST", format!("/service-accounts/{}/keys", robot.id), json!({"label": "l"})),
@@ -26,7 +26,7 @@ async fn a_retry_gets_the_first_answer_on_any_node() {
             "POST",
             "/transactions".to_owned(),
             json!({"actions": [
-                {"action": "create_user", "name": "carl", "password": "x"},
+                {"action": "create_user", "name": "carl", "password": PASSWORD},
             ]}),
         ),
         ("POST", "/sign-in".to_owned(), json!({"login": account.email, "password": PASSWORD})),
@@ -60,7 +60,7 @@ async fn a_retry_gets_the_first_answer_on_any_node() {
 async fn an_answer_stands_even_when_its_thing_has_changed_or_gone() {
     let world = World::new();
     let account = world.account().await;
-    let body = json!({"name": "bob", "password": "x"});
+    let body = json!({"name": "bob", "password": PASSWORD});
     let make = |node| account.ask(&world, node, "POST", "/users").key("make").json(&body);
     let first = make(0).await.is(201);
     account.send(&world, 1, "PATCH", "/users/bob", json!({"first_name": "Bob"})).await.is(200);
@@ -113,7 +113,7 @@ async fn one_key_is_one_request_and_another_under_it_is_refused() {
         post(node, "/roles", json!({"name": "b"})).await.says(422, "idempotency_key_reused");
     }
     // Under another route it is another request: clients number them by kind.
-    post(1, "/users", json!({"name": "a", "password": "x"})).await.is(201);
+    post(1, "/users", json!({"name": "a", "password": PASSWORD})).await.is(201);
     // What the path names is part of the request.
     for name in ["one", "two"] {
         account.user(&world, name, &[]).await;
@@ -143,15 +143,33 @@ async fn one_key_is_one_request_and_another_under_it_is_refused() {
 #[tokio::test]
 async fn a_sign_up_is_repeated_by_nobody_else() {
     let world = World::new();
-    let body = json!({"email": format!("retry-{}@stories.test", unique()), "password": "first"});
+    let body = json!({"email": format!("retry-{}@stories.test", unique()), "password": PASSWORD});
     let key = format!("sign-up-{}", unique());
     let sign_up = |node, body: &Value| world.post(node, "/v1/accounts").key(&key).json(body);
     let first = sign_up(0, &body).await.is(201);
     for node in 0..3 {
         assert_eq!(sign_up(node, &body).await.is(201).json, first.json);
         let mut other = body.clone();
-        other["password"] = json!("second");
+        other["password"] = json!(NEW_PASSWORD);
         sign_up(node, &other).await.says(422, "idempotency_key_reused");
     }
     world.post(1, "/v1/accounts").json(&body).await.says(409, "email_taken");
+}
+
+#[tokio::test]
+async fn every_guess_is_counted_also_when_all_have_one_key() {
+    let world = World::new();
+    let account = world.account().await;
+    account.user(&world, "ann", &[]).await;
+    let guess = |node, password: String| {
+        let body = json!({"login": "ann", "password": password});
+        world.post(node, account.at("/sign-in")).key("one-for-all").json(&body)
+    };
+    for node in 0..5 {
+        let wrong = format!("wrong {node}");
+        let first = guess(node, wrong.clone()).await.says(401, "bad_credentials");
+        let again = guess(node + 1, wrong).await;
+        assert_eq!(again.body_but_request_id(), first.body_but_request_id());
+    }
+    guess(0, PASSWORD.to_owned()).await.says(401, "bad_credentials");
 }

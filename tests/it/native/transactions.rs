@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::client::Reply;
-use crate::harness::{Account, World};
+use crate::harness::{Account, PASSWORD, World};
 
 async fn commit(world: &World, account: &Account, node: usize, body: Value) -> Reply {
     account.send(world, node, "POST", "/transactions", body).await
@@ -22,7 +22,7 @@ async fn all_actions_happen_at_one_revision() {
         "preconditions": [{"resource": "roles/ops", "revision": 0}],
         "actions": [
             {"action": "create_role", "name": "ops", "permissions": ["deploy:*"]},
-            {"action": "create_user", "name": "bob", "password": "x", "roles": ["ops"]},
+            {"action": "create_user", "name": "bob", "password": PASSWORD, "roles": ["ops"]},
             {"action": "assign_role", "principal": "users/ann", "role": "ops"},
             {"action": "update_user", "user": "ann", "changes": {"first_name": "Ann"}},
         ],
@@ -58,15 +58,15 @@ async fn one_that_is_refused_leaves_nothing_of_the_others() {
     let stale = |resource: &str, revision: u64| json!({"actions": [make], "preconditions": [{"resource": resource, "revision": revision}]});
     let tag = number(&role.tag());
     let mut table = vec![
-        (409, with(json!({"action": "create_user", "name": "ann", "password": "x"}))),
+        (409, with(json!({"action": "create_user", "name": "ann", "password": PASSWORD}))),
         (409, with(make.clone())),
         (404, with(json!({"action": "delete_role", "role": "nothing"}))),
         (404, with(json!({"action": "delete_user", "user": "nobody"}))),
         (404, with(json!({"action": "assign_role", "principal": "users/ann", "role": "nothing"}))),
         (404, with(json!({"action": "assign_role", "principal": "nonsense", "role": "ops"}))),
-        (400, with(json!({"action": "create_user", "name": "a b", "password": "x"}))),
+        (400, with(json!({"action": "create_user", "name": "a b", "password": PASSWORD}))),
         (400, with(json!({"action": "create_user", "name": "b", "password": ""}))),
-        (400, with(json!({"action": "create_user", "name": "b", "password": "x", "is_root": true}))),
+        (400, with(json!({"action": "create_user", "name": "b", "password": PASSWORD, "is_root": true}))),
         (400, with(json!({"action": "open_session"}))),
         (400, with(json!({"action": "transaction", "actions": []}))),
         (400, with(json!({}))),
@@ -94,7 +94,7 @@ async fn one_that_is_refused_leaves_nothing_of_the_others() {
     assert_ne!(digest, before, "the digest sees a change");
     account.ask(&world, 0, "PUT", "/users/ann/roles/maker").await.is(200);
     let before = world.digest(&account.id).await;
-    let body = with(json!({"action": "create_user", "name": "bob", "password": "x"}));
+    let body = with(json!({"action": "create_user", "name": "bob", "password": PASSWORD}));
     let refused = world.post(1, account.at("/transactions")).by(&ann.token).json(&body).await;
     refused.says(403, "forbidden");
     assert_eq!(world.digest(&account.id).await, before);
