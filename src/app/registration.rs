@@ -30,7 +30,7 @@ impl App {
             return Err(Rejection::RegistrationClosed.into());
         }
         let id = UserId::new(self.mint(request)?.uuid()?);
-        let new = self.new_user(id, person, Vec::new()).await?;
+        let new = self.new_user(account, id, person, Vec::new(), request).await?;
         let command = Command {
             account,
             by: Actor::Anonymous,

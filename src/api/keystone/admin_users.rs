@@ -116,9 +116,10 @@ async fn create(api: &Api, call: &Call) -> Answer {
     let enabled = body.enabled;
     let NewUser { username, email, password, first_name, last_name, .. } = body;
     let person = Registration { username, email, password, first_name, last_name };
-    let person = person.parse(api, &signed.now, caller.account(), fields)?;
+    let person = person.parse(api, fields)?;
     let id = api.app.draw_ids(&request, 1)?.first().copied().map(UserId::new).ok_or_else(bad_id)?;
-    let mut actions = vec![Action::CreateUser(api.app.new_user(id, person, roles).await?)];
+    let new = api.app.new_user(caller.account(), id, person, roles, &request).await.map_err(of_order)?;
+    let mut actions = vec![Action::CreateUser(new)];
     if enabled == Some(false) {
         actions.push(Action::SetUserStatus { user: id, status: UserStatus::Disabled });
     }

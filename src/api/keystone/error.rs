@@ -94,7 +94,7 @@ pub(super) fn of_person(api: &Api, failure: Failure) -> Problem {
                 .retry_after(seconds)
                 .with("locked_until", time(until))
         }
-        other => other.into(),
+        other => of_order(other),
     }
 }
 
@@ -127,9 +127,11 @@ pub(super) fn of_token(bad: BadToken) -> Problem {
     Problem::unauthenticated(code, detail)
 }
 
-/// A role that a body names and that is not there is the body's fault: nothing is missing at the path.
+/// Why an order was not carried out. A role that a body names and that is not there is the body's fault: nothing
+/// is missing at the path.
 pub(super) fn of_order(failure: Failure) -> Problem {
     match failure {
+        Failure::WeakPassword(breaches) => invalid(breaches.iter().map(ToString::to_string).collect()),
         Failure::Rejected(Rejection::NotFound(Noun::Role)) => {
             invalid(vec!["roles: there is no role of one of these names.".to_owned()])
         }

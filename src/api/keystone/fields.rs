@@ -42,11 +42,6 @@ impl Fields {
         }
     }
 
-    /// Notes faults that are whole sentences.
-    pub(super) fn add(&mut self, sentences: Vec<String>) {
-        self.faults.extend(sentences);
-    }
-
     /// The value, unless it is at fault.
     pub(super) fn take<T>(&mut self, member: &str, value: Result<T, Rejection>) -> Option<T> {
         match value {

@@ -127,17 +127,11 @@ async fn change_password(api: &Api, call: &Call) -> Answer {
     }
     let current = fields.password("currentPassword", body.current_password);
     let new = fields.password("newPassword", body.new_password);
+    let (current, new) = fields.done_with(current.zip(new))?;
     let signed = person(api, call).await?;
     let id = myself(&signed.caller)?;
-    let account = signed.caller.account();
-    if let Some(new) = &new {
-        let own = user::find(&signed.now, account, id)?.ok_or_else(bad_id)?.value;
-        let email = own.email.as_ref().map(ToString::to_string).unwrap_or_default();
-        let policy = passwords::policy(api, &signed.now, account)?;
-        fields.add(passwords::faults(&policy, new, &[&own.login(), &email]));
-    }
-    let (current, new) = fields.done_with(current.zip(new))?;
     let request = named(call, &signed.caller)?;
+    let new = passwords::wanted(api, new);
     let done = api.app.change_password(&signed.caller, id, Some(current), new, &request).await;
     let done = done.map_err(|failure| match failure {
         // Not 401: the token is good, and a client would throw it away.

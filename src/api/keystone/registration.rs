@@ -6,17 +6,16 @@ use utoipa::ToSchema;
 use warp::http::StatusCode;
 
 use super::caller::account;
+use super::error::of_order;
 use super::fields::Fields;
 use super::user_view::UserView;
 use super::{Answer, Api, Call, Operation, Route, passwords, route};
 use crate::api::call::bad_id;
 use crate::api::reply;
 use crate::app::accounts::Person;
-use crate::domain::{AccountId, Label, Rejection, user};
+use crate::domain::{Label, Rejection, user};
 use crate::http::problem::Problem;
-use crate::replica::Freshness;
 use crate::secret::Secret;
-use conclave_cluster::state::View;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![route!(POST "/api/v1/users/register", register)]
@@ -59,13 +58,7 @@ pub(super) struct Registration {
 
 impl Registration {
     /// The person, with every fault that there is noted in `fields`.
-    pub(super) fn parse(
-        self,
-        api: &Api,
-        rows: &View,
-        account: AccountId,
-        mut fields: Fields,
-    ) -> Result<Person, Problem> {
+    pub(super) fn parse(self, api: &Api, mut fields: Fields) -> Result<Person, Problem> {
         let name = fields.username(&self.username);
         let email = fields.email(&self.email);
         // An empty name is none.
@@ -75,12 +68,7 @@ impl Registration {
         let (first_name, last_name) =
             (label("firstName", self.first_name), label("lastName", self.last_name));
         let password = fields.password("password", self.password);
-        if let Some(password) = &password {
-            let policy = passwords::policy(api, rows, account)?;
-            let names = [self.username.as_str(), self.email.as_str()];
-            fields.add(passwords::faults(&policy, password, &names));
-        }
-        let password = fields.done_with(password)?;
+        let password = passwords::wanted(api, fields.done_with(password)?);
         Ok(Person { name, email, first_name, last_name, password })
     }
 }
@@ -89,9 +77,8 @@ async fn register(api: &Api, call: &Call) -> Answer {
     let body: Registration = call.json()?;
     let account = account(call)?.ok_or(Rejection::RegistrationClosed)?;
     let request = call.request(account.as_str(), "")?;
-    let view = api.app.view(Freshness::Linearizable, call.context.deadline).await?;
-    let person = body.parse(api, &view, account, Fields::default())?;
-    let (id, done) = api.app.register(account, person, &request).await?;
+    let person = body.parse(api, Fields::default())?;
+    let (id, done) = api.app.register(account, person, &request).await.map_err(of_order)?;
     let stored = user::find(&done.view, account, id)?.ok_or_else(bad_id)?;
     let body = UserView::new(&done.view, account, &stored.value)?;
     Ok(reply::tagged(done.revision, stored.revision, StatusCode::CREATED, &body))
