@@ -12,7 +12,7 @@ use crate::app::admit::Left;
 use crate::domain::Origin;
 use crate::http::context::Context;
 use crate::http::problem::Problem;
-use crate::http::{json, query};
+use crate::http::{form, json, query};
 use crate::replica::{Freshness, MAX_STALENESS};
 
 /// How fresh the answer must be: `linearizable` (the default), `bounded` or `bounded=<ms>`,
@@ -78,6 +78,14 @@ impl Call {
     /// As [`Call::json`].
     pub fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
         if self.body.is_empty() { Ok(T::default()) } else { self.json() }
+    }
+
+    /// The body, as JSON or as a form, whichever it says it is.
+    ///
+    /// # Errors
+    /// When it is neither, or not of that shape.
+    pub fn json_or_form<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        if form::is_form(&self.headers) { form::parse(&self.body) } else { self.json() }
     }
 
     /// The query.
@@ -189,7 +197,10 @@ impl Call {
     }
 
     /// A header that may be given once.
-    fn one(&self, name: &HeaderName) -> Result<Option<&str>, Problem> {
+    ///
+    /// # Errors
+    /// When it is given twice or is not ASCII text.
+    pub fn one(&self, name: &HeaderName) -> Result<Option<&str>, Problem> {
         let mut values = self.headers.get_all(name).iter();
         let first = values.next();
         if values.next().is_some() {

@@ -8,6 +8,7 @@ pub mod call;
 pub mod docs;
 pub mod health;
 pub mod iam;
+pub mod keystone;
 pub mod limits;
 pub mod native;
 pub mod problems;
@@ -52,6 +53,7 @@ impl Api {
         Ok(Router::new()
             .with(Surface::new("/v1", self.filter(native::routes())?))
             .with(Surface::new("/iam", self.filter(iam::routes())?).render(problem::detail))
+            .with(Surface::new("/api/v1", self.filter(keystone::routes())?).render(keystone::render))
             .with(
                 Surface::new("/api", self.filter(rodmena::routes())?)
                     .render(rodmena::render)
@@ -69,7 +71,15 @@ impl Api {
     /// Every route of every surface.
     #[must_use]
     pub fn routes() -> Vec<Route> {
-        [native::routes(), iam::routes(), rodmena::routes(), health::routes(), docs::routes()].concat()
+        [
+            native::routes(),
+            iam::routes(),
+            keystone::routes(),
+            rodmena::routes(),
+            health::routes(),
+            docs::routes(),
+        ]
+        .concat()
     }
 
     fn filter(&self, routes: Vec<Route>) -> Result<BoxedFilter<(Response,)>, matchit::InsertError> {

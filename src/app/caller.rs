@@ -5,9 +5,10 @@ use std::sync::Arc;
 use conclave_cluster::state::View;
 
 use super::terms::KEYSTONE;
+use super::tokens::{SERVICE, subject};
 use super::{AUDIENCE, App, Failure, Request};
 use crate::auth::claims::Claims;
-use crate::auth::verifier::{self, Expected};
+use crate::auth::verifier::{self, Expected, TokenError};
 use crate::domain::session::Family;
 use crate::domain::{
     AccountId, Action, Actor, Command, Expectation, Principal, Rejection, SessionId, session,
@@ -25,6 +26,17 @@ pub struct Caller {
     claims: Arc<Claims>,
 }
 
+/// What is wrong with a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadToken {
+    /// Nothing that this cluster signed for this use.
+    NotOurs,
+    /// Genuine, and its time is over.
+    Expired,
+    /// Genuine and in time, and taken back: its session has ended, or its owner may not act any more.
+    Ended,
+}
+
 impl App {
     /// Checks an access token by the rows of `view`, which must be fresh enough for what follows. The
     /// signature may be remembered; expiry, session, principal and account are looked at every time.
@@ -40,13 +52,27 @@ impl App {
     /// # Errors
     /// [`Rejection::Unauthenticated`] whatever is the reason.
     pub fn authenticate_as(&self, view: &View, family: Family, token: &str) -> Result<Caller, Failure> {
+        self.judge(view, family, token)?.map_err(|_| Rejection::Unauthenticated.into())
+    }
+
+    /// The same, saying what is wrong to surfaces that tell the holder of a genuine token.
+    ///
+    /// # Errors
+    /// Only what keeps this node from knowing.
+    pub fn judge(
+        &self,
+        view: &View,
+        family: Family,
+        token: &str,
+    ) -> Result<Result<Caller, BadToken>, Failure> {
         let claimed = verifier::unverified_account(token).and_then(|id| AccountId::parse(&id).ok());
-        let account = claimed.ok_or(Rejection::Unauthenticated)?;
+        let Some(account) = claimed else { return Ok(Err(BadToken::NotOurs)) };
         let now = self.now(view);
-        let keys = self.key_set(view, account, now).map_err(|failure| {
-            let is_missing = matches!(failure, Failure::Rejected(Rejection::NotFound(_)));
-            if is_missing { Rejection::Unauthenticated.into() } else { failure }
-        })?;
+        let keys = match self.key_set(view, account, now) {
+            Ok(keys) => keys,
+            Err(Failure::Rejected(Rejection::NotFound(_))) => return Ok(Err(BadToken::NotOurs)),
+            Err(failure) => return Err(failure),
+        };
         let expected = Expected {
             keys: keys.set(),
             issuer: &self.issuer_of(family, account),
@@ -57,23 +83,26 @@ impl App {
             },
             now: LogTime(now.0),
         };
-        let claims = self.verifier.verify(token, &expected).map_err(|error| {
-            tracing::debug!(%account, %error, "token refused");
-            Rejection::Unauthenticated
-        })?;
-        let session: SessionId = claims.sid.parse().map_err(|_| Rejection::Unauthenticated)?;
-        let live = session::live(view, account, session, now)?;
-        if live.session.principal.id() != claims.sub || live.session.grant.family != family {
-            return Err(Rejection::Unauthenticated.into());
+        let claims = match self.verifier.verify(token, &expected) {
+            Ok(claims) => claims,
+            Err(error) => {
+                tracing::debug!(%account, %error, "token refused");
+                let is_expired = error == TokenError::Expired;
+                return Ok(Err(if is_expired { BadToken::Expired } else { BadToken::NotOurs }));
+            }
+        };
+        let Ok(session) = claims.sid.parse() else { return Ok(Err(BadToken::NotOurs)) };
+        let live = match session::live(view, account, session, now) {
+            Ok(live) => live,
+            Err(Rejection::Unauthenticated) => return Ok(Err(BadToken::Ended)),
+            Err(rejection) => return Err(rejection.into()),
+        };
+        let principal = live.session.principal;
+        let name = live.standing.name;
+        if subject(family, &principal, &name) != claims.sub || live.session.grant.family != family {
+            return Ok(Err(BadToken::NotOurs));
         }
-        Ok(Caller {
-            account,
-            principal: live.session.principal,
-            session,
-            is_root: live.standing.is_root,
-            name: live.standing.name,
-            claims,
-        })
+        Ok(Ok(Caller { account, principal, session, is_root: live.standing.is_root, name, claims }))
     }
 
     /// The issuer of an account's tokens (RFC 9068): its own, so that a token of one account is nothing in
@@ -137,6 +166,12 @@ impl Caller {
     #[must_use]
     pub fn claims(&self) -> &Claims {
         &self.claims
+    }
+
+    /// Whether its token is one that a client of Keystone got for its own secret.
+    #[must_use]
+    pub fn is_client(&self) -> bool {
+        self.claims.token_type.as_deref() == Some(SERVICE)
     }
 
     /// Refuses a caller of another account as if that account did not exist: an answer that differs would

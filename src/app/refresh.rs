@@ -5,7 +5,7 @@ use super::tokens::{Tokens, opened, stored_hash};
 use super::{App, Failure, Request};
 use crate::domain::lockout::{RefusedSignIn, Why};
 use crate::domain::session::{self, Family, Refresh, Rotation};
-use crate::domain::{AccountId, Action, Actor, Command, Permission, Rejection};
+use crate::domain::{AccountId, Action, Actor, Command, Label, Permission, Rejection};
 use crate::replica::Freshness;
 use crate::tenants::Gate;
 
@@ -16,6 +16,8 @@ pub struct Asked<'t> {
     pub token: &'t str,
     /// Fewer scopes than the session has; `None` leaves them.
     pub scope: Option<Vec<Permission>>,
+    /// The client that asks, if it says so: another than the user signed in through is refused.
+    pub client: Option<&'t str>,
 }
 
 impl App {
@@ -54,7 +56,9 @@ impl App {
         let pointer = session::pointer(&view, account, &presented)?.ok_or(Rejection::BadRefreshToken)?;
         let session =
             session::find(&view, account, pointer.session)?.ok_or(Rejection::BadRefreshToken)?.value;
-        if session.grant.family != asked.family {
+        let of_client = session.grant.client.as_ref().map(Label::as_str);
+        let is_another = asked.client.is_some() && of_client.is_some() && asked.client != of_client;
+        if session.grant.family != asked.family || is_another {
             return Err(Rejection::BadRefreshToken.into());
         }
         let scope = match &asked.scope {

@@ -1,6 +1,7 @@
 //! On which terms somebody signs in: what a surface and its clients agreed on, and what of it is granted.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use conclave_cluster::state::View;
 
@@ -27,6 +28,9 @@ pub struct Terms {
     pub client: Option<Label>,
 }
 
+/// How long a client's token is good, unless the client itself says otherwise (contract part 4.1).
+const CLIENT_TOKEN: Lifetime = Lifetime::from_secs(900);
+
 /// The issuer of Keystone tokens, which its clients compare (contract part 4.1).
 pub const KEYSTONE: &str = "keystone-auth";
 
@@ -47,6 +51,33 @@ impl App {
     pub fn native_key_terms(&self) -> Terms {
         Terms::bare(Family::Native, self.settings().access_token)
     }
+
+    /// The terms of Keystone for people, who sign in through `client` if it says its name.
+    #[must_use]
+    pub fn keystone_terms(&self, scope: Option<Vec<Permission>>, client: Option<Label>) -> Terms {
+        let settings = &self.settings().keystone;
+        Terms {
+            refresh: Some(RefreshStyle::Rotating),
+            session: lasting(settings.refresh_token_lifetime),
+            scope,
+            client,
+            ..Terms::bare(Family::Keystone, lasting(settings.access_token_lifetime))
+        }
+    }
+
+    /// The same for clients that act for themselves.
+    #[must_use]
+    pub fn keystone_client_terms(
+        &self,
+        scope: Option<Vec<Permission>>,
+        audience: Option<Vec<Label>>,
+    ) -> Terms {
+        Terms { scope, audience, ..Terms::bare(Family::Keystone, CLIENT_TOKEN) }
+    }
+}
+
+fn lasting(span: Duration) -> Lifetime {
+    Lifetime(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl Terms {

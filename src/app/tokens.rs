@@ -67,11 +67,11 @@ impl App {
             None => still_owned(view, account, &session)?,
         };
         let is_keystone = grant.family == Family::Keystone;
-        let is_service = matches!(session.principal, Principal::Service(_));
+        let is_client = is_keystone && matches!(session.principal, Principal::Service(_));
         let claims = Claims {
             iss: self.issuer_of(grant.family, account),
             aud: audience_of(grant),
-            sub: session.principal.id(),
+            sub: subject(grant.family, &session.principal, &standing.name),
             exp: expires_at.seconds(),
             nbf: at.seconds(),
             iat: at.seconds(),
@@ -79,12 +79,17 @@ impl App {
             sid: session.id.to_string(),
             acct: account.to_string(),
             kind: kind.to_owned(),
-            roles: roles.iter().take(MAX_ROLES_IN_TOKEN).map(ToString::to_string).collect(),
-            username: Some(standing.name),
+            roles: (!is_client)
+                .then(|| roles.iter().take(MAX_ROLES_IN_TOKEN).map(ToString::to_string).collect()),
+            username: (!is_client).then(|| standing.name.clone()),
             email: person.and_then(|user| user.email).map(String::from),
             scopes: is_keystone.then(|| scope.iter().map(ToString::to_string).collect()),
-            token_type: is_keystone.then(|| if is_service { "service" } else { "access" }.to_owned()),
-            client_id: grant.client.as_ref().map(ToString::to_string),
+            token_type: is_keystone.then(|| if is_client { SERVICE } else { "access" }.to_owned()),
+            client_id: if is_client {
+                Some(standing.name)
+            } else {
+                grant.client.as_ref().map(ToString::to_string)
+            },
         };
         let keys = self.key_set(view, account, at)?;
         let key = self.signing_key(&keys)?;
@@ -99,6 +104,7 @@ impl App {
                     exp: session.expires_at.seconds(),
                     iat: claims.iat,
                     acct: &claims.acct,
+                    client_id: claims.client_id.as_deref(),
                 };
                 Some(refresh::dress(&token, &dress, key).map_err(unsigned)?)
             }
@@ -195,6 +201,18 @@ fn still_owned(
     let owned = scopes_of(view, account, &session.principal)?;
     Ok(session.grant.scope.iter().filter(|scope| owned.contains(scope)).cloned().collect())
 }
+
+/// Whom a token says that it is of: the id, or for clients of Keystone the name that they know themselves by
+/// (contract part 4.1). No user's id is ever a client's name: those are no UUIDs.
+pub(super) fn subject(family: Family, principal: &Principal, name: &str) -> String {
+    match (family, principal) {
+        (Family::Keystone, Principal::Service(_)) => name.to_owned(),
+        (Family::Native | Family::Keystone, _) => principal.id(),
+    }
+}
+
+/// The `type` of a program's token.
+pub(super) const SERVICE: &str = "service";
 
 /// Whom a token of that grant is for.
 fn audience_of(grant: &session::Grant) -> Audience {

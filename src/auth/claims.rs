@@ -29,8 +29,10 @@ pub struct Claims {
     pub acct: String,
     /// What kind of principal, in the domain's words.
     pub kind: String,
-    /// Names of the roles at the time of issue. For display: what counts is what the rows say now.
-    pub roles: Vec<String>,
+    /// Names of the roles at the time of issue. For display: what counts is what the rows say now. Tokens of
+    /// programs have none in families where only people have roles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Vec<String>>,
     /// The principal's name, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
@@ -104,7 +106,7 @@ mod tests {
             sid: text(),
             acct: text(),
             kind: text(),
-            roles: vec![],
+            roles: None,
             username: None,
             email: None,
             scopes: None,

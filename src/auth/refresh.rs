@@ -24,6 +24,9 @@ pub struct RefreshClaims<'c> {
     pub exp: u64,
     pub iat: u64,
     pub acct: &'c str,
+    /// The client that the user signed in through, as it called itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<&'c str>,
 }
 
 /// The `typ` of the dress: with it no verifier takes it for an access token.
@@ -87,6 +90,7 @@ mod tests {
             exp: 2,
             iat: 1,
             acct: "000000000001",
+            client_id: Some("web-client"),
         };
         let dressed = dress(&token, &claims, &key).unwrap();
         let (account, found) = undress(dressed.expose()).unwrap();

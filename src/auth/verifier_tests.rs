@@ -29,7 +29,7 @@ pub(super) fn claims() -> Claims {
         sid: "2".to_owned(),
         acct: ACCOUNT.to_owned(),
         kind: "user".to_owned(),
-        roles: vec!["admin".to_owned()],
+        roles: Some(vec!["admin".to_owned()]),
         username: Some("ann".to_owned()),
         email: None,
         scopes: None,

@@ -234,6 +234,9 @@ fn forget(context: &mut Context<'_>, trail: Trail, head: &mut AuditHead) -> Resu
 
 const FORGOTTEN_PER_RECORD: usize = 2;
 
+/// A record names so many of the roles that are given at once: it is read, and kept for long.
+const NAMED_ROLES: usize = 20;
+
 /// The stable name of an action and what it is done to. Never a secret: records are read by people.
 fn described(action: &Action, reply: &Reply) -> (&'static str, String) {
     let user = |id: &super::UserId| Principal::User(*id).to_string();
@@ -268,6 +271,11 @@ fn described(action: &Action, reply: &Reply) -> (&'static str, String) {
         Action::AssignRole { principal, role } => ("role.assign", format!("role/{role} to {principal}")),
         Action::UnassignRole { principal, role } => {
             ("role.unassign", format!("role/{role} from {principal}"))
+        }
+        Action::SetRoles { principal, roles } => {
+            let names: Vec<&str> = roles.iter().take(NAMED_ROLES).map(super::RoleName::as_str).collect();
+            let more = if roles.len() > NAMED_ROLES { ",..." } else { "" };
+            ("role.set", format!("role/{}{more} to {principal}", names.join(",")))
         }
         Action::AddMember { user, role } => ("role.assign", format!("role/{role} to {}", named(user))),
         Action::RemoveMember { user, role } => ("role.unassign", format!("role/{role} from {}", named(user))),

@@ -157,6 +157,7 @@ pub fn may(rows: &dyn Read, account: AccountId, caller: &Caller, action: &Action
         | Action::ChangeSettings(_)
         | Action::Unlock { .. }
         | Action::ProvePassword { .. }
+        | Action::SetRoles { .. }
         | Action::SetClient { .. } => match caller {
             Caller::Anonymous => return Err(Rejection::Unauthenticated),
             Caller::System => return existing_account(rows, account),
@@ -279,6 +280,7 @@ impl Me<'_> {
                 self.need(permission::ASSIGN_ROLES)?;
                 self.spare_root(principal)
             }
+            Action::SetRoles { principal, roles } => self.set_roles(principal, roles),
             Action::EndSession { session } => self.end_session(*session),
             Action::EndSessions { principal, .. } => self.end_sessions_of(principal),
             Action::RotateSigningKey { .. } => self.need(permission::WRITE_KEYS),
@@ -352,6 +354,14 @@ impl Me<'_> {
             Some(Registration::Open { roles }) => self.give_new(roles),
             Some(Registration::Closed) | None => Ok(()),
         }
+    }
+
+    /// Only what is new is given: who keeps a role gains nothing.
+    fn set_roles(&self, principal: &Principal, roles: &[RoleName]) -> Result<(), Rejection> {
+        self.need(permission::ASSIGN_ROLES)?;
+        self.spare_root(principal)?;
+        let is_new = |role: &&RoleName| !membership::is_member(self.rows, self.account, principal, role);
+        roles.iter().filter(is_new).try_for_each(|role| self.give(role))
     }
 
     /// The root user closes its own account; other users may leave only by somebody who manages them.

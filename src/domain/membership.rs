@@ -106,6 +106,32 @@ pub(super) fn unassign(
     Ok(Reply::Changed(was_member))
 }
 
+/// Makes these the roles of the principal, whatever others were given or taken meanwhile.
+pub(super) fn set(
+    context: &mut Context<'_>,
+    principal: &Principal,
+    roles: &[RoleName],
+) -> Result<Reply, Rejection> {
+    principal_exists(context, principal)?;
+    let mut is_changed = false;
+    for had in roles_of(context.rows, context.account, principal)? {
+        if !roles.contains(&had) {
+            remove(context, principal, &had)?;
+            is_changed = true;
+        }
+    }
+    for name in roles {
+        if is_member(context.rows, context.account, principal, name) {
+            continue;
+        }
+        if role::find(context.rows, context.account, name)?.is_none() {
+            return Err(Rejection::NotFound(Noun::Role));
+        }
+        is_changed |= add(context, principal, name)?;
+    }
+    Ok(Reply::Changed(is_changed))
+}
+
 /// Adds the membership and says whether it is new.
 pub(super) fn add(
     context: &mut Context<'_>,

@@ -266,6 +266,11 @@ pub enum Action {
     },
     /// Puts the same secret, sealed under another key, in the place of what was seen.
     Reseal(Resealed),
+    /// Gives these roles and takes all others away.
+    SetRoles {
+        principal: Principal,
+        roles: Vec<RoleName>,
+    },
 }
 
 /// What a command answers when it is carried out. Everything else can be read at its revision.
@@ -410,6 +415,7 @@ fn dispatch(context: &mut Context<'_>, action: &Action) -> Result<Reply, Rejecti
         Action::DeleteRole { role } => role::delete(context, role),
         Action::AssignRole { principal, role } => membership::assign(context, principal, role),
         Action::UnassignRole { principal, role } => membership::unassign(context, principal, role),
+        Action::SetRoles { principal, roles } => membership::set(context, principal, roles),
         Action::OpenSession(new) => session::open(context, new),
         Action::RefreshSession(rotation) => session::rotate(context, rotation),
         Action::EndSession { session } => session::end(context, *session),

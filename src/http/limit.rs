@@ -60,7 +60,10 @@ mod tests {
     fn a_refusal_says_when_to_come_back_in_header_and_body() {
         let allowance = Allowance { limit: 5, remaining: 0, reset_after: Duration::from_mins(1) };
         let problem = exceeded(Exceeded { allowance, retry_after: Duration::from_millis(11_001) });
-        let response = crate::http::problem::native(&problem, "r");
+        let response = crate::http::problem::native(
+            &problem,
+            &crate::http::problem::Asked { request_id: "r", path: "/" },
+        );
         assert_eq!(
             (response.status(), problem.code()),
             (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded")

@@ -17,6 +17,7 @@
 
 pub mod context;
 pub mod cors;
+pub mod form;
 pub mod host;
 pub mod json;
 pub mod limit;

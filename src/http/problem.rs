@@ -29,8 +29,17 @@ struct Parts {
     headers: HeaderMap,
 }
 
-/// Writes a problem in the shape of one surface. The second argument is the id of the request.
-pub type Render = fn(&Problem, &str) -> Response;
+/// Writes a problem in the shape of one surface.
+pub type Render = fn(&Problem, &Asked<'_>) -> Response;
+
+/// What of a request an error body may tell.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'r> {
+    /// Names the request in the log.
+    pub request_id: &'r str,
+    /// Its path as it came, without the query, which may hold what is nobody's business.
+    pub path: &'r str,
+}
 
 impl Problem {
     /// A problem with a stable `code` in `snake_case` (clients match on it) and one sentence of detail.
@@ -184,7 +193,7 @@ impl Reject for Problem {}
 
 /// RFC 9457: `application/problem+json` with `code` and `request_id`. The shape of the native API.
 #[must_use]
-pub fn native(problem: &Problem, request_id: &str) -> Response {
+pub fn native(problem: &Problem, asked: &Asked<'_>) -> Response {
     #[derive(Serialize)]
     struct Body<'a> {
         #[serde(rename = "type")]
@@ -205,7 +214,7 @@ pub fn native(problem: &Problem, request_id: &str) -> Response {
         status: parts.status.as_u16(),
         detail: &parts.detail,
         code: parts.code,
-        request_id,
+        request_id: asked.request_id,
         extra: parts.extra.iter().filter(|(k, _)| !STANDARD.contains(k)).map(|(k, v)| (*k, v)).collect(),
     };
     problem.reply_with("application/problem+json", &body)
@@ -213,7 +222,7 @@ pub fn native(problem: &Problem, request_id: &str) -> Response {
 
 /// `{"detail": …}`, the shape that clients of `/iam/v1` expect, with `code` and `request_id` beside it.
 #[must_use]
-pub fn detail(problem: &Problem, request_id: &str) -> Response {
+pub fn detail(problem: &Problem, asked: &Asked<'_>) -> Response {
     #[derive(Serialize)]
     struct Body<'a> {
         detail: &'a str,
@@ -221,7 +230,8 @@ pub fn detail(problem: &Problem, request_id: &str) -> Response {
         request_id: &'a str,
     }
     let parts = &problem.0;
-    problem.reply_with("application/json", &Body { detail: &parts.detail, code: parts.code, request_id })
+    let body = Body { detail: &parts.detail, code: parts.code, request_id: asked.request_id };
+    problem.reply_with("application/json", &body)
 }
 
 #[cfg(test)]
@@ -229,6 +239,10 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+
+    const fn asked(request_id: &str) -> Asked<'_> {
+        Asked { request_id, path: "/here" }
+    }
 
     async fn json(response: Response) -> Value {
         let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -238,7 +252,7 @@ mod tests {
     #[tokio::test]
     async fn native_is_a_problem_document_whose_standard_members_cannot_be_replaced() {
         let problem = Problem::conflict("user_name_taken", "Taken.").with("code", "x").with("field", "name");
-        let response = native(&problem.retry_after(3), "r1");
+        let response = native(&problem.retry_after(3), &asked("r1"));
         assert_eq!(response.status(), 409);
         assert_eq!(response.headers()["content-type"], "application/problem+json");
         assert_eq!(response.headers()["retry-after"], "3");
@@ -253,7 +267,7 @@ mod tests {
 
     #[tokio::test]
     async fn detail_keeps_status_and_challenge() {
-        let response = detail(&Problem::unauthenticated("bad_token", "No."), "r2");
+        let response = detail(&Problem::unauthenticated("bad_token", "No."), &asked("r2"));
         assert_eq!(response.status(), 401);
         assert_eq!(response.headers()["www-authenticate"], "Bearer");
         assert_eq!(

@@ -18,21 +18,28 @@ use super::tree::Tree;
 /// A name given twice, a broken escape, an unknown name (if `T` denies those) or a value that does
 /// not fit is 400.
 pub fn parse<T: DeserializeOwned>(query: Option<&str>) -> Result<T, Problem> {
+    let broken = || Problem::bad_request("invalid_query", "The query has a broken percent escape.");
+    let twice = || Problem::bad_request("duplicate_parameter", "A query parameter is given twice.");
+    json::typed(pairs(query.unwrap_or_default(), broken, twice)?)
+}
+
+/// The pairs of a query or a form, with what to say of a broken escape and of a name given twice.
+pub(super) fn pairs(
+    text: &str,
+    broken: impl Fn() -> Problem,
+    twice: impl Fn() -> Problem,
+) -> Result<Tree, Problem> {
     let mut map = BTreeMap::new();
-    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let broken = || Problem::bad_request("invalid_query", "The query has a broken percent escape.");
-        let name = decode(name, true).ok_or_else(broken)?;
-        let value = decode(value, true).ok_or_else(broken)?;
+        let name = decode(name, true).ok_or_else(&broken)?;
+        let value = decode(value, true).ok_or_else(&broken)?;
         match map.entry(name) {
             Entry::Vacant(vacant) => vacant.insert(Tree::Word(value)),
-            Entry::Occupied(_) => {
-                let detail = "A query parameter is given twice.";
-                return Err(Problem::bad_request("duplicate_parameter", detail));
-            }
+            Entry::Occupied(_) => return Err(twice()),
         };
     }
-    json::typed(Tree::Map(map))
+    Ok(Tree::Map(map))
 }
 
 /// The query as a `T`. It never rejects, for the same reason as [`json::body`].

@@ -26,7 +26,7 @@ use super::json::MAX_BODY_BYTES;
 use super::limit;
 use super::metrics::{Endpoint, HttpMetrics};
 use super::path::is_canonical;
-use super::problem::{self, Problem};
+use super::problem::{self, Asked, Problem};
 use super::router::{Router, Surface, default_content_security_policy, no_route};
 use super::source::Proxies;
 use crate::clock::{Clock, SystemClock};
@@ -63,6 +63,7 @@ impl Edge {
             parts.method = Method::GET;
         }
         let surface = self.router.find(parts.uri.path());
+        let uri = parts.uri.clone();
         let version = parts.version;
         let headers = parts.headers.clone();
         let context = Context {
@@ -86,7 +87,7 @@ impl Edge {
         let left = response.extensions_mut().remove::<Allowance>();
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             let render = surface.map_or(problem::native as problem::Render, Surface::renderer);
-            response = render(&problem, &id);
+            response = render(&problem, &Asked { request_id: &id, path: uri.path() });
         }
         if let Some(left) = left {
             limit::tell(response.headers_mut(), left, SystemClock.now());

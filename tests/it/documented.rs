@@ -269,7 +269,7 @@ async fn refusals(asker: &mut Asker<'_>) {
 }
 
 async fn operators(asker: &mut Asker<'_>) {
-    asker.token = Kek::read_file(&asker.node.key_file).unwrap().operator_token().expose().clone();
+    asker.token.clone_from(Kek::read_file(&asker.node.key_file).unwrap().operator_token().expose());
     for route in [
         "GET /v1/cluster/members",
         "GET /v1/cluster/accounts?limit=1",

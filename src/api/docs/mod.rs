@@ -26,7 +26,7 @@ use warp::reply::Response;
 pub(super) use operation::{Group, Operation};
 
 use super::call::Call;
-use super::{Answer, Api, LimitClass, Route, health, iam, in_class, native, rodmena, route};
+use super::{Answer, Api, LimitClass, Route, health, iam, in_class, keystone, native, rodmena, route};
 use crate::http::problem::Problem;
 
 /// What the browser loads.
@@ -64,7 +64,8 @@ pub fn document() -> &'static [u8] {
 
 /// All operations, in the order in which a newcomer wants to see them.
 fn operations() -> Vec<Group> {
-    [native::operations(), vec![iam::operations(), rodmena::operations(), health::operations()]].concat()
+    let probes = vec![iam::operations(), rodmena::operations(), health::operations()];
+    [native::operations(), keystone::operations(), probes].concat()
 }
 
 async fn openapi(_: &Api, _: &Call) -> Answer {

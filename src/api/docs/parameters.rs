@@ -19,6 +19,8 @@ pub(super) fn in_path(path: &str, name: &str) -> Value {
         "service" => ("The service account's id or name; `me` is whoever asks.", "payment-service"),
         "role" => ("The role's name.", "developer"),
         "session" => ("The session's id; `me` is the session that asks.", "me"),
+        "user_id" => ("The user's id.", ID),
+        "client_id" => ("The client's `id`, which is not its `clientId`.", ID),
         "key" => ("The API key's id.", ID),
         _ => ("", ""),
     };

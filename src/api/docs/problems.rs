@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// Status, name of the component, and when it is given.
-const REFUSALS: [(u16, &str, &str); 12] = [
+const REFUSALS: [(u16, &str, &str); 13] = [
     (400, "BadRequest", "The request is wrong and stays wrong when repeated."),
     (401, "Unauthenticated", "The token or the credentials are missing, wrong, expired or revoked."),
     (403, "Forbidden", "The caller is known and may not do this."),
@@ -14,6 +14,7 @@ const REFUSALS: [(u16, &str, &str); 12] = [
     (413, "TooLarge", "The body is longer than 64 KiB."),
     (415, "UnsupportedMediaType", "The body is not JSON by its own account."),
     (422, "Unprocessable", "The idempotency key names another request, or a limit is reached."),
+    (423, "Locked", "The credentials are right, and too many wrong ones came before."),
     (429, "TooManyRequests", "A limit on requests is used up. Nothing was done."),
     (
         503,
@@ -23,10 +24,11 @@ const REFUSALS: [(u16, &str, &str); 12] = [
     ),
 ];
 
-/// The shapes of refusals: RFC 9457, that of `/iam`, and the envelope of `/api`.
-const SHAPES: [(&str, &str, &str); 3] = [
+/// The shapes of refusals: RFC 9457, those of `/iam` and `/api/v1`, and the envelope of `/api`.
+const SHAPES: [(&str, &str, &str); 4] = [
     ("", "application/problem+json", "Problem"),
     ("Iam", "application/json", "IamProblem"),
+    ("Keystone", "application/json", "KeystoneProblem"),
     ("Authz", "application/json", "AuthzProblem"),
 ];
 
@@ -34,6 +36,7 @@ const SHAPES: [(&str, &str, &str); 3] = [
 pub(super) fn reference(path: &str, status: u16) -> Value {
     let shape = match path {
         _ if path.starts_with("/iam/") => "Iam",
+        _ if path.starts_with("/api/v1/") => "Keystone",
         _ if path.starts_with("/api/") => "Authz",
         _ => "",
     };
@@ -71,7 +74,7 @@ pub(super) fn responses() -> Value {
 }
 
 /// The bodies of refusals.
-pub(super) fn schemas() -> [(String, Value); 3] {
+pub(super) fn schemas() -> [(String, Value); 4] {
     let request_id = json!({"type": "string", "description": "Names the request in the log of its node."});
     let code = json!({"type": "string", "description": "Stable, for programs.", "examples": ["email_taken"]});
     let detail = json!({"type": "string", "description": "One sentence for people."});
@@ -105,6 +108,19 @@ pub(super) fn schemas() -> [(String, Value); 3] {
         "required": ["detail", "code", "request_id"],
         "properties": {"detail": detail, "code": code, "request_id": request_id},
     });
+    let texts = json!({"type": "array", "items": {"type": "string"}});
+    let keystone = json!({
+        "type": "object",
+        "description": "A refusal, as OAuth has it (RFC 6749 section 5.2).",
+        "required": ["error", "error_description", "timestamp", "path"],
+        "properties": {
+            "error": {"type": "string", "description": "Stable, for programs.", "examples": ["invalid_grant"]},
+            "error_description": {"type": "string", "description": "One sentence for people."},
+            "timestamp": {"type": "string", "format": "date-time"},
+            "path": {"type": "string", "description": "The path that was asked."},
+            "details": {"description": "Each fault of the request.", "allOf": [texts]},
+        },
+    });
     let details = json!({
         "type": "object",
         "description": "`code` and `request_id`, as in other refusals, and what else there is to say.",
@@ -123,6 +139,6 @@ pub(super) fn schemas() -> [(String, Value); 3] {
             "timestamp": {"type": "string", "description": "In UTC, without a letter that says so."},
         },
     });
-    [("Problem", problem), ("IamProblem", iam), ("AuthzProblem", authz)]
+    [("Problem", problem), ("IamProblem", iam), ("KeystoneProblem", keystone), ("AuthzProblem", authz)]
         .map(|(name, schema)| (name.to_owned(), schema))
 }

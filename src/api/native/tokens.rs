@@ -86,7 +86,8 @@ struct RefreshToken {
 async fn refresh(api: &Api, call: &Call, account: &str) -> Answer {
     let body: RefreshToken = call.json()?;
     let request = call.request(account, "")?;
-    let asked = Asked { family: Family::Native, token: body.refresh_token.expose(), scope: None };
+    let token = body.refresh_token.expose();
+    let asked = Asked { family: Family::Native, token, scope: None, client: None };
     given(api.app.refresh(account_id(account)?, &asked, &request).await)
 }
 
@@ -143,7 +144,7 @@ impl<'t> Introspection<'t> {
             account: &claims.acct,
             session: &claims.sid,
             kind: &claims.kind,
-            roles: &claims.roles,
+            roles: claims.roles.as_deref().unwrap_or_default(),
             iss: &claims.iss,
             aud: &claims.aud,
             iat: claims.iat,

@@ -14,7 +14,7 @@ use super::{Api, Operation};
 use crate::api::reply;
 use crate::clock::{Clock, SystemClock};
 use crate::domain::Timestamp;
-use crate::http::problem::Problem;
+use crate::http::problem::{Asked, Problem};
 
 /// `{"result": ...}`
 #[derive(Serialize)]
@@ -62,7 +62,7 @@ pub(super) fn conflict(rows: &View, reason: &'static str, hint: &str) -> Respons
 /// `{"success": false, "code", "message", "details", "timestamp"}`. What other surfaces say beside the sentence for
 /// people stands in `details`.
 #[must_use]
-pub fn render(problem: &Problem, request_id: &str) -> Response {
+pub fn render(problem: &Problem, asked: &Asked<'_>) -> Response {
     #[derive(Serialize)]
     struct Refusal<'a> {
         success: bool,
@@ -74,7 +74,7 @@ pub fn render(problem: &Problem, request_id: &str) -> Response {
     let mut details: BTreeMap<&str, Value> =
         problem.extra().iter().map(|(member, value)| (*member, value.clone())).collect();
     details.insert("code", problem.code().into());
-    details.insert("request_id", request_id.into());
+    details.insert("request_id", asked.request_id.into());
     let body = Refusal {
         success: false,
         code: problem.status().as_u16(),
@@ -132,7 +132,7 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_is_an_envelope() {
         let problem = Problem::unavailable("no_leader", "Not now.", 1).with("field", "x");
-        let response = render(&problem, "r1");
+        let response = render(&problem, &Asked { request_id: "r1", path: "/api" });
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()["retry-after"], "1");
         assert_eq!(response.headers()["content-type"], "application/json");

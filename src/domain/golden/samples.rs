@@ -206,6 +206,7 @@ fn later_actions() -> Vec<Action> {
         Action::Observe(vec![observation()]),
         Action::ProvePassword { user: self::user(), revision: 300 },
         Action::Reseal(Resealed { secret: SealedSecret::MintKey, was: sealed(), now: sealed() }),
+        Action::SetRoles { principal: Principal::User(self::user()), roles: vec![role()] },
     ]
 }
 

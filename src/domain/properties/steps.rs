@@ -203,6 +203,8 @@ pub(super) fn role_action() -> impl Strategy<Value = Action> {
             .prop_map(|(principal, role)| Action::AssignRole { principal, role }),
         2 => (any_principal(), any_role())
             .prop_map(|(principal, role)| Action::UnassignRole { principal, role }),
+        2 => (any_principal(), roles())
+            .prop_map(|(principal, roles)| Action::SetRoles { principal, roles }),
     ]
 }
 

@@ -126,6 +126,7 @@ impl<'l> Words<'l> {
             "delete-role" => Action::DeleteRole { role: self.role(1) },
             "assign" => Action::AssignRole { principal: labels.principal(first), role: self.role(2) },
             "unassign" => Action::UnassignRole { principal: labels.principal(first), role: self.role(2) },
+            "set-roles" => Action::SetRoles { principal: labels.principal(first), roles: self.roles() },
             _ => {
                 let action = self.session_action(labels, seen).or_else(|| self.service_action(labels));
                 return action.or_else(|| self.owner_action(labels)).or_else(|| self.subject_action());
