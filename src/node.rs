@@ -67,6 +67,8 @@ pub enum NodeError {
 
 /// How long a stopping node waits for what is under way.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long it waits until what it saw is written down: in vain where there is no leader.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long one try to open the cluster's secrets may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -159,7 +161,7 @@ impl Node {
         self.opening.abort();
         self.server.stop().await;
         self.sources.app.stop_recording();
-        if tokio::time::timeout(DRAIN, &mut self.recording).await.is_err() {
+        if tokio::time::timeout(LAST_WORDS, &mut self.recording).await.is_err() {
             self.recording.abort();
             let lost = self.sources.app.observer_stats().waiting;
             tracing::warn!(lost, "the node stops before what it saw is written into the audit trails");

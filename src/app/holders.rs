@@ -59,7 +59,7 @@ impl App {
     ///
     /// # Errors
     /// The rule that refused it. [`Rejection::RegistrationClosed`] where an account would have to be opened and
-    /// this node opens none.
+    /// this node opens none; [`Rejection::Unauthenticated`] for a retry by a key that was replaced since.
     pub async fn order_by_key(
         &self,
         key: SecretHash,
@@ -110,7 +110,9 @@ impl App {
         if let Some(first) = self.rows_found_first(&view, request)
             && let Some(account) = holder::account_of(&first, &key)?
         {
-            return Ok(Ok(account));
+            // Its first answer was for an owner, and may hold a secret: nobody else is given it again, nor what
+            // would be drawn for this request in another account.
+            return if attempt == 0 { Ok(Ok(account)) } else { Err(Rejection::Unauthenticated.into()) };
         }
         Ok(Err(view))
     }

@@ -2,9 +2,11 @@
 //! and secrets from small pools, so that they collide all the time.
 //!
 //! One property a file: [`isolation`], [`indexes`], [`trail`], [`sessions`], [`escalation`], [`holding`],
-//! and here that replicas agree. `PROPTEST_CASES=2000 cargo test properties` looks harder.
+//! [`holders`], [`guesses`], and here that replicas agree. `PROPTEST_CASES=2000 cargo test properties` looks harder.
 
 mod escalation;
+mod guesses;
+mod holders;
 mod holding;
 mod indexes;
 mod isolation;

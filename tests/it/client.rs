@@ -183,6 +183,11 @@ impl Reply {
         let mut body = self.json.clone();
         if let Some(members) = body.as_object_mut() {
             members.remove("request_id");
+            members.remove("timestamp");
+            members
+                .get_mut("details")
+                .and_then(Value::as_object_mut)
+                .map(|details| details.remove("request_id"));
         }
         body
     }

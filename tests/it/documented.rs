@@ -16,6 +16,7 @@ use tokio::time::{interval, timeout};
 
 use crate::openapi::operations;
 use crate::raw::{Answer, send};
+use crate::rodmena::{in_days, new_key};
 use crate::schema::{fits, resolve};
 
 /// A node alone, which ends with the test.
@@ -136,10 +137,13 @@ async fn a_node_answers_as_the_document_says() {
     refusals(&mut asker).await;
     goodbyes(&mut asker).await;
     seed_of_iam(&mut asker).await;
+    authorization_by_key(&mut asker).await;
     operators(&mut asker).await;
     asker.token = String::new();
     asker.ask("GET /health", &[], None, 200).await;
     asker.ask("GET /ready", &[], None, 200).await;
+    asker.ask("GET /readyz", &[], None, 200).await;
+    asker.ask("GET /ping", &[], None, 200).await;
     let all = operations(&asker.document).into_iter();
     let all = all.map(|(method, path, _)| format!("{} {path}", method.to_uppercase()));
     let unseen: Vec<String> = all.filter(|route| !asker.seen.contains(route)).collect();
@@ -185,6 +189,8 @@ async fn people(asker: &mut Asker<'_>) {
         ("POST ../sign-in", 200),
         ("POST ../check", 200),
         ("POST ../check/batch", 200),
+        ("POST ../workflows/who", 200),
+        ("POST ../workflows/check", 200),
         ("GET ../users/{user}/sessions", 200),
         ("DELETE ../users/{user}/sessions", 204),
         ("PUT ../users/{user}/password", 204),
@@ -263,7 +269,7 @@ async fn refusals(asker: &mut Asker<'_>) {
 }
 
 async fn operators(asker: &mut Asker<'_>) {
-    asker.token = Kek::read_file(&asker.node.key_file).unwrap().operator_token().expose().clone();
+    asker.token.clone_from(Kek::read_file(&asker.node.key_file).unwrap().operator_token().expose());
     for route in [
         "GET /v1/cluster/members",
         "GET /v1/cluster/accounts?limit=1",
@@ -313,6 +319,72 @@ async fn seed_of_iam(asker: &mut Asker<'_>) {
     }
     assert_eq!(account["isRoot"], true);
     asker.token = token;
+}
+
+async fn authorization_by_key(asker: &mut Asker<'_>) {
+    asker.token.clear();
+    asker.ask("GET /api/roles", &[], None, 401).await;
+    asker.token = new_key();
+    let mut ask = async |route: &str, key: &str, body: Option<Value>, status: u16| {
+        let names = [
+            ("role", "admin"),
+            ("permission", "deploy"),
+            ("workflow", "deploy"),
+            ("user", "john"),
+            ("key", key),
+        ];
+        let (method, path) = route.split_once(' ').unwrap();
+        let route = format!("{method} /api{path}");
+        let body = body.or_else(|| asker.example(&route));
+        asker.ask(&route, &names, body, status).await
+    };
+    for route in [
+        "POST /role/{role}",
+        "POST /permission/{role}/{permission}",
+        "GET /permission/{role}/{permission}",
+        "GET /role_permissions/{role}",
+        "POST /membership/{user}/{role}",
+        "GET /membership/{user}/{role}",
+        "GET /roles",
+        "GET /user_roles/{user}",
+        "GET /members/{role}",
+        "GET /has_permission/{user}/{permission}",
+        "GET /user_permissions/{user}",
+        "GET /which_roles_can/{permission}",
+        "GET /which_users_can/{permission}",
+        "GET /workflow/users/{workflow}",
+        "GET /workflow/user/{user}/can_run/{workflow}",
+        "POST /workflows/users",
+        "POST /workflows/user/{user}",
+        "GET /settings",
+        "PUT /settings",
+        "POST /apikeys/validate",
+        "POST /apikeys/check_permission",
+        "GET /audit",
+    ] {
+        ask(route, "", None, 200).await;
+    }
+    let made = ask("POST /apikeys/user/{user}", "", None, 200).await;
+    let (id, secret) = (made["data"]["key_id"].as_str().unwrap(), &made["data"]["api_key"]);
+    ask("GET /apikeys/user/{user}", "", None, 200).await;
+    ask("POST /apikeys/validate", "", Some(json!({"api_key": secret})), 200).await;
+    let both = json!({"api_key": secret, "permission": "deploy"});
+    ask("POST /apikeys/check_permission", "", Some(both), 200).await;
+    let path = "/apikeys/user/{user}/{key}";
+    ask(&format!("PATCH {path}"), id, Some(json!({"expires_at": in_days(3)})), 200).await;
+    ask(&format!("DELETE {path}"), id, None, 200).await;
+    ask(&format!("DELETE {path}"), "00000000-0000-4000-8000-000000000000", None, 404).await;
+    ask("PUT /settings", "", Some(json!({"strict_users": true})), 200).await;
+    ask("GET /has_permission/{user}/{permission}", "", None, 200).await;
+    ask("POST /membership/{user}/{role}", "", None, 409).await;
+    ask("DELETE /membership/{user}/{role}", "", None, 200).await;
+    ask("DELETE /permission/{role}/{permission}", "", None, 200).await;
+    ask("DELETE /role/{role}", "", None, 200).await;
+    let recovery = ask("POST /keys/get_rotate_key", "", None, 200).await;
+    ask("POST /keys/get_rotate_key", "", None, 409).await;
+    ask("POST /keys/rotate", "", None, 200).await;
+    ask("POST /keys/recover", "", Some(json!({"rotate_key": recovery["data"]["rotate_key"]})), 200).await;
+    ask("POST /keys/recover", "", None, 401).await;
 }
 
 /// The figures that operators are promised, and no label that a caller made up.

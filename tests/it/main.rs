@@ -33,6 +33,7 @@ mod races;
 mod raw;
 mod requests;
 mod revocation;
+mod rodmena;
 mod schema;
 mod tidy;
 mod tls;

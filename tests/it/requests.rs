@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Ask, Client};
 use crate::harness::{Account, Member, NEW_PASSWORD, PASSWORD, unique};
+use crate::rodmena::Holder;
 
 /// A request that would succeed if its sender may.
 #[derive(Clone, Debug)]
@@ -13,9 +14,16 @@ pub(crate) struct Sample {
     pub(crate) method: &'static str,
     pub(crate) path: String,
     pub(crate) body: Option<Value>,
+    /// The client key of whoever may send it, where that is not somebody who is signed in.
+    pub(crate) key: Option<String>,
 }
 
 impl Sample {
+    /// What the route takes from the owner of all: the account's token, or the client key.
+    pub(crate) fn proof<'p>(&'p self, token: &'p str) -> &'p str {
+        self.key.as_deref().unwrap_or(token)
+    }
+
     /// The request, without a token.
     pub(crate) fn ask(&self, client: &Client, node: usize) -> Ask {
         let ask = client.ask(node, self.method, &self.path);
@@ -33,6 +41,8 @@ pub(crate) struct Things {
     pub(crate) user: Member,
     pub(crate) service: Member,
     pub(crate) role: String,
+    /// Of an account of its own, which belongs to a client key.
+    pub(crate) holder: Holder,
 }
 
 impl Things {
@@ -41,12 +51,17 @@ impl Things {
         let role = format!("role-{}", unique());
         account.role(client, &role, &["iam:roles:read"]).await;
         let service = account.service(client, &format!("robot-{}", unique()), &[]).await;
-        Self { account: account.clone(), user: person(client, account).await, service, role }
+        let (user, holder) = (person(client, account).await, Holder::make(client).await);
+        Self { account: account.clone(), user, service, role, holder }
     }
 
     /// Makes anew what the route names and could take away.
     pub(crate) async fn renew(&mut self, client: &Client, route: &Route) {
         if route.method == "GET" {
+            return;
+        }
+        if of_client_key(route) {
+            self.holder = Holder::make(client).await;
             return;
         }
         let account = self.account.clone();
@@ -67,6 +82,9 @@ impl Things {
 
     /// The request for a route, about these things.
     pub(crate) fn sample(&self, route: &Route) -> Sample {
+        if of_client_key(route) {
+            return self.holder.sample(route);
+        }
         let key = self.service.key.as_ref().map(|(id, _)| id.as_str()).unwrap_or_default();
         let path = route
             .pattern
@@ -83,7 +101,7 @@ impl Things {
             _ => String::new(),
         };
         let path = path + &query;
-        Sample { name: route.name, method: route.method, path, body: self.body(route) }
+        Sample { name: route.name, method: route.method, path, body: self.body(route), key: None }
     }
 
     /// Only what must be there, so that leaving anything out is wrong.
@@ -117,11 +135,15 @@ impl Things {
             ("POST", "sign-in") => json!({"login": account.email, "password": PASSWORD}),
             ("POST", "introspect" | "validate" | "revoke") => json!({"token": self.user.token}),
             ("POST", "refresh") => json!({"refresh_token": self.user.refresh}),
+            ("POST", "check") if route.pattern.contains("/workflows/") => {
+                json!({"steps": ["x"], "user": self.user.id})
+            }
             ("POST", "check") => json!({"permission": "x", "user": self.user.id}),
             ("POST", "batch") => json!({"checks": [{"permission": "x", "user": self.user.id}]}),
             ("POST", "users") => json!({"name": name, "password": PASSWORD}),
             ("POST", "roles" | "service-accounts") => json!({"name": name}),
             ("POST", "keys") => json!({"label": "l"}),
+            ("POST", "who") => json!({"steps": ["x"]}),
             ("POST", "transactions") => json!({"actions": [{"action": "create_role", "name": name}]}),
             ("PATCH", "{user}") => json!({"first_name": "F"}),
             ("PATCH", "settings") => json!({"lockout": {"failures": 7, "lock_for_s": 60 + unique()}}),
@@ -136,6 +158,11 @@ impl Things {
             (method, _) => panic!("no sample request for {method} {}", route.pattern),
         })
     }
+}
+
+/// Whether the route is of the surface that takes a client key.
+pub(crate) fn of_client_key(route: &Route) -> bool {
+    route.pattern.starts_with("/api/") && !route.pattern.starts_with("/api/v1/")
 }
 
 /// A user with a name and an address, signed in.

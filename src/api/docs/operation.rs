@@ -67,6 +67,8 @@ pub(in crate::api) struct Operation {
     body: Option<Body>,
     success: Success,
     refusals: BTreeSet<u16>,
+    /// Refusals with a body of their own: status, what it says, schema.
+    own_refusals: Vec<(u16, &'static str, Value)>,
     schemas: Vec<(String, Value)>,
     #[cfg(test)]
     reads: Option<Reads>,
@@ -114,6 +116,7 @@ impl Operation {
             body: None,
             success: Success { status: 204, content: None, headers: REVISION },
             refusals: BTreeSet::new(),
+            own_refusals: Vec::new(),
             schemas: Vec::new(),
             #[cfg(test)]
             reads: None,
@@ -266,6 +269,13 @@ impl Operation {
         self
     }
 
+    /// May be refused with this body instead of that of other refusals.
+    pub(in crate::api) fn refuses_with<T: ToSchema>(mut self, status: u16, about: &'static str) -> Self {
+        let schema = self.name::<T>();
+        self.own_refusals.push((status, about, schema));
+        self
+    }
+
     fn succeeds(
         mut self,
         status: u16,
@@ -332,6 +342,11 @@ impl Operation {
         responses.insert(self.success.status.to_string(), self.success());
         for status in self.refusals() {
             responses.insert(status.to_string(), problem(status));
+        }
+        for (status, about, schema) in &self.own_refusals {
+            let content = json!({"application/json": {"schema": schema}});
+            let response = json!({"description": about, "headers": {}, "content": content});
+            responses.insert(status.to_string(), response);
         }
         let mut members = json!({
             "tags": [tag],

@@ -193,7 +193,7 @@ async fn list(api: &Api, call: &Call, account: &str) -> Answer {
     let asked = query.asked()?;
     let signed = api.reader(call, account).await?;
     let permit = signed.caller.authorize::<ReadAudit>(&signed.now, &signed.rows)?;
-    let found = query.find(permit.rows(), permit.account(), asked)?;
+    let found = query.find(permit.rows(), permit.account(), &asked)?;
     api.saw(call, signed.caller.asks(), "audit.read", query.trail().text().to_owned(), true);
     Ok(reply::at(signed.rows.revision(), StatusCode::OK, &found))
 }
@@ -212,7 +212,7 @@ async fn list_for_operator(api: &Api, call: &Call) -> Answer {
     let asked = query.asked()?;
     let rows = api.app.view(call.freshness()?, call.context.deadline).await?;
     let account = existing(&rows, account.as_deref())?;
-    let found = query.find(&rows, account, asked)?;
+    let found = query.find(&rows, account, &asked)?;
     let seen = call.seen(Actor::System, "audit.read", query.trail().text().to_owned(), true);
     api.app.observe(account, Observation { detail: "by an operator".to_owned(), ..seen });
     Ok(reply::at(rows.revision(), StatusCode::OK, &found))
@@ -272,7 +272,7 @@ impl AuditQuery {
         })
     }
 
-    fn find(&self, rows: &View, account: AccountId, asked: Asked) -> Result<Page<RecordView>, Problem> {
+    fn find(&self, rows: &View, account: AccountId, asked: &Asked) -> Result<Page<RecordView>, Problem> {
         let wanted = Wanted {
             action: self.action.as_deref().map(Pattern::parse),
             target: self.target.as_deref().map(Pattern::parse),

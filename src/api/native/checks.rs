@@ -105,7 +105,7 @@ async fn check(api: &Api, call: &Call, account: &str, question: &Question) -> An
     let signed = api.reader(call, account).await?;
     let answered = answer(&signed, question)?;
     let verdict = Verdict { allowed: answered.allowed };
-    answered.is_seen(api, call, &signed);
+    answered.leave(api, call, &signed);
     Ok(reply::at(signed.rows.revision(), StatusCode::OK, &verdict))
 }
 
@@ -119,7 +119,7 @@ async fn check_many(api: &Api, call: &Call, account: &str) -> Answer {
     let answered = answered.collect::<Result<Vec<Answered>, Problem>>()?;
     let results = Verdicts { results: answered.iter().map(|one| Verdict { allowed: one.allowed }).collect() };
     for one in answered {
-        one.is_seen(api, call, &signed);
+        one.leave(api, call, &signed);
     }
     Ok(reply::at(signed.rows.revision(), StatusCode::OK, &results))
 }
@@ -131,7 +131,8 @@ struct Answered {
 }
 
 impl Answered {
-    fn is_seen(self, api: &Api, call: &Call, signed: &Signed) {
+    /// In the trail.
+    fn leave(self, api: &Api, call: &Call, signed: &Signed) {
         api.saw(call, signed.caller.asks(), "check.permission", self.target, self.allowed);
     }
 }

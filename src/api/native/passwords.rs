@@ -12,7 +12,9 @@ use crate::app::{Caller, Failure};
 use crate::auth::guesses::strength;
 use crate::auth::password::Password;
 use crate::auth::policy::{Breach, breaches};
-use crate::domain::{AccountId, Principal, user};
+use crate::domain::policy::{CharacterClasses, PasswordPolicy};
+use crate::domain::settings::PasswordRule;
+use crate::domain::{AccountId, Lifetime, Principal, user};
 use crate::http::problem::Problem;
 use crate::secret::Secret;
 use conclave_cluster::state::View;
@@ -150,6 +152,122 @@ fn own_names(view: &View, caller: &Caller) -> Result<Vec<String>, Problem> {
     let Principal::User(id) = caller.principal() else { return Ok(vec![caller.name().to_owned()]) };
     let found = user::find(view, caller.account(), id)?;
     Ok(found.map(|row| names_of(&row.value).into_iter().map(str::to_owned).collect()).unwrap_or_default())
+}
+
+/// Which passwords the account takes.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PasswordsRule {
+    /// Its own policy, for all ways by which passwords come. Without one each surface has its own: the native
+    /// API the one that the members of this have by default, `/iam/v1` none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    own: Option<Policy>,
+}
+
+/// What a new password must be. What is left out is as in the rule of the native API.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(as = PasswordPolicy)]
+#[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a rule of its own, on or off")]
+struct Policy {
+    /// The fewest characters (Unicode code points): 1 to 64.
+    min_chars: u8,
+    /// The most: 64 to 128.
+    max_chars: u8,
+    /// Of each of these kinds there is at least one character.
+    required: Vec<Class>,
+    /// No name of its user and not this product's in it.
+    no_names: bool,
+    /// Not among those that are guessed first.
+    no_common: bool,
+    /// No beginning like `password` or `qwerty`.
+    no_beginnings: bool,
+    /// No row of the keyboard in it, in either direction.
+    no_keyboard_rows: bool,
+    /// From how many of the last it must differ, the present one included: at most 24. Looked at where the
+    /// present one is given.
+    history: u8,
+    /// Seconds after which it must be changed to sign in, a day at least. Left out, which is advised, it never
+    /// must.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    max_age_s: Option<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = CharacterClass)]
+#[serde(rename_all = "snake_case")]
+enum Class {
+    UpperCase,
+    LowerCase,
+    Digit,
+    /// One of `!@#$%^&*(),.?":{}|<>`.
+    SpecialCharacter,
+}
+
+impl From<PasswordRule> for PasswordsRule {
+    fn from(rule: PasswordRule) -> Self {
+        Self {
+            own: match rule {
+                PasswordRule::OfSurface => None,
+                PasswordRule::Own(policy) => Some(policy.into()),
+            },
+        }
+    }
+}
+
+impl PasswordsRule {
+    pub(super) fn parse(self) -> Result<PasswordRule, Problem> {
+        let Some(policy) = self.own else { return Ok(PasswordRule::OfSurface) };
+        let has = |class| policy.required.contains(&class);
+        let policy = PasswordPolicy {
+            min_chars: policy.min_chars,
+            max_chars: policy.max_chars,
+            required: CharacterClasses {
+                upper: has(Class::UpperCase),
+                lower: has(Class::LowerCase),
+                digit: has(Class::Digit),
+                special: has(Class::SpecialCharacter),
+            },
+            no_names: policy.no_names,
+            no_common: policy.no_common,
+            no_beginnings: policy.no_beginnings,
+            no_keyboard_rows: policy.no_keyboard_rows,
+            history: policy.history,
+            max_age: policy.max_age_s.map(Lifetime::from_secs),
+        };
+        Ok(PasswordRule::Own(policy.validated()?))
+    }
+}
+
+impl From<PasswordPolicy> for Policy {
+    fn from(policy: PasswordPolicy) -> Self {
+        let CharacterClasses { upper, lower, digit, special } = policy.required;
+        let classes = [
+            (upper, Class::UpperCase),
+            (lower, Class::LowerCase),
+            (digit, Class::Digit),
+            (special, Class::SpecialCharacter),
+        ];
+        Self {
+            min_chars: policy.min_chars,
+            max_chars: policy.max_chars,
+            required: classes.into_iter().filter(|(is_on, _)| *is_on).map(|(_, class)| class).collect(),
+            no_names: policy.no_names,
+            no_common: policy.no_common,
+            no_beginnings: policy.no_beginnings,
+            no_keyboard_rows: policy.no_keyboard_rows,
+            history: policy.history,
+            max_age_s: policy.max_age.map(Lifetime::seconds),
+        }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        PASSWORDS.into()
+    }
 }
 
 /// More than anybody has, and as long as the longest of them, an e-mail address, may be.

@@ -5,6 +5,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 use warp::http::StatusCode;
 
+use super::passwords::PasswordsRule;
 use super::{Answer, Api, Call, Operation, Route, route};
 use crate::api::reply;
 use crate::api::signed::order;
@@ -31,9 +32,16 @@ pub(super) fn operations() -> Vec<Operation> {
             "updateSettings",
             "Changes the account's settings",
         )
-        .about("A member that is given is replaced as a whole. Who opens registration must hold the roles it gives.")
+        .about(
+            "A member that is given is replaced as a whole. Who opens registration must hold the roles it gives. \
+         A stricter rule for passwords locks nobody out, except that those beyond a greatest age must be \
+         changed to sign in.",
+        )
         .guarded()
-        .takes::<SettingsPatch>(json!({"lockout": {"failures": 10, "lock_for_s": 900}}))
+        .takes::<SettingsPatch>(json!({
+            "lockout": {"failures": 10, "lock_for_s": 900},
+            "passwords": {"own": {"min_chars": 12}},
+        }))
         .gives_tagged::<SettingsView>(),
     ]
 }
@@ -41,6 +49,7 @@ pub(super) fn operations() -> Vec<Operation> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Settings)]
 struct SettingsView {
+    passwords: PasswordsRule,
     lockout: LockoutRule,
     /// Whether only subjects with a live key of their own become members.
     strict_users: bool,
@@ -51,6 +60,7 @@ struct SettingsView {
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct SettingsPatch {
+    passwords: Option<PasswordsRule>,
     lockout: Option<LockoutRule>,
     strict_users: Option<bool>,
     registration: Option<RegistrationRule>,
@@ -97,6 +107,7 @@ impl SettingsView {
             }
         };
         Self {
+            passwords: settings.passwords.into(),
             lockout: LockoutRule {
                 failures: settings.lockout.failures,
                 lock_for_s: settings.lockout.lock_for.seconds(),
@@ -125,7 +136,7 @@ impl SettingsPatch {
             strict_users: self.strict_users,
             registration,
             retention,
-            ..SettingsChanges::default()
+            passwords: self.passwords.map(PasswordsRule::parse).transpose()?,
         })
     }
 }

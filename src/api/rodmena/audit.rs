@@ -207,6 +207,11 @@ fn entry(api: &Api, account: AccountId, numbered: Numbered, action: String) -> R
         Some(user) => Some(fingerprint(api, account, user)?),
         None => None,
     };
+    let mut named: Vec<&str> = user.iter().map(String::as_str).chain(told.others).collect();
+    if named.is_empty() {
+        named.push("self");
+    }
+    let resource = named.join(":");
     // A question about a user was answered, whatever the answer is.
     let is_question =
         told.user.is_some() && (record.action == "check.permission" || record.action == "check.membership");
@@ -214,7 +219,7 @@ fn entry(api: &Api, account: AccountId, numbered: Numbered, action: String) -> R
         id,
         timestamp: naive(record.at),
         action,
-        resource: user.iter().map(String::as_str).chain(told.others).collect::<Vec<_>>().join(":"),
+        resource,
         details: Details {
             revision: record.revision,
             count: record.count,

@@ -185,6 +185,10 @@ impl Api {
                 let detail = "This key owns no account, and this cluster opens none for new keys.";
                 Err(Problem::forbidden("key_accounts_off", detail))
             }
+            Err(Failure::Rejected(Rejection::Unauthenticated)) => {
+                let detail = "This client key was replaced after the request was first sent.";
+                Err(Problem::unauthenticated("key_replaced", detail))
+            }
             Err(other) => Err(other.into()),
         }
     }

@@ -43,10 +43,20 @@ pub(super) fn envelope(api: &Api, rows: &View, message: &str, data: impl Seriali
     reply::at(rows.revision(), StatusCode::OK, &body)
 }
 
-/// A write that a strict account or a secret given out before forbids: `false`, why, and what helps.
+/// That a write is forbidden by how things are.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuthzConflict)]
+pub(super) struct Conflict<'h> {
+    /// `false`
+    result: bool,
+    reason: &'static str,
+    /// What helps.
+    hint: &'h str,
+}
+
+/// A write that a strict account or a secret given out before forbids.
 pub(super) fn conflict(rows: &View, reason: &'static str, hint: &str) -> Response {
-    let body = json!({"result": false, "reason": reason, "hint": hint});
-    reply::at(rows.revision(), StatusCode::CONFLICT, &body)
+    reply::at(rows.revision(), StatusCode::CONFLICT, &Conflict { result: false, reason, hint })
 }
 
 /// `{"success": false, "code", "message", "details", "timestamp"}`. What other surfaces say beside the sentence for

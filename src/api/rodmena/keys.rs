@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::envelope::{conflict, envelope, wraps};
+use super::envelope::{Conflict, conflict, envelope, wraps};
 use super::seen::Seen;
 use super::{Answer, Api, Call, Operation, Route, route};
 use crate::app::Failure;
@@ -40,8 +40,9 @@ pub(super) fn operations() -> Vec<Operation> {
             "authzGetRotateKey",
             "Gives out, once, what replaces a lost client key",
         ))
-        .about("Takes no body. The second time is refused with 409, whose body says `reason` and `hint`.")
-        .refuses(&[403, 409]),
+        .about("Takes no body.")
+        .refuses(&[403])
+        .refuses_with::<Conflict<'_>>(409, "It was given out before."),
         wraps::<Recovered>(Operation::write(
             "POST /api/keys/recover",
             "authzRecoverKey",

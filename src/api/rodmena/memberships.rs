@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::checks::Verdict;
-use super::envelope::{answers, bare, conflict, envelope, lists, wraps};
+use super::envelope::{Conflict, answers, bare, conflict, envelope, lists, wraps};
 use super::roles::NO_ROLE;
 use super::seen::Seen;
 use super::{Answer, Api, Call, MAX_ROWS, Operation, Route, names, route};
@@ -31,11 +31,8 @@ pub(super) fn operations() -> Vec<Operation> {
             "authzAddMembership",
             "Gives a user a role",
         ))
-        .about(
-            "Takes no body. `false` where there is no such role. In an account with `strict_users` a user without \
-             a live key of its own is refused with 409, whose body says `reason` and `hint`.",
-        )
-        .refuses(&[409]),
+        .about("Takes no body. `false` where there is no such role.")
+        .refuses_with::<Conflict<'_>>(409, "`strict_users` is on, and the user has no live key of its own."),
         wraps::<Verdict>(Operation::read(
             "GET /api/membership/{user}/{role}",
             "authzHasMembership",

@@ -14,13 +14,13 @@ fn account(n: usize) -> AccountId {
     AccountId::parse(&format!("{:012}", 100_000_000_000 + n)).unwrap()
 }
 
-fn seen(trail: Trail, target: impl ToString) -> Observation {
+fn seen(trail: Trail, target: String) -> Observation {
     Observation {
         trail,
         by: Actor::Anonymous,
         origin: Origin::default(),
         action: "look".to_owned(),
-        target: target.to_string(),
+        target,
         success: true,
         detail: String::new(),
         count: 1,
@@ -28,12 +28,12 @@ fn seen(trail: Trail, target: impl ToString) -> Observation {
     }
 }
 
-fn check(target: impl ToString) -> Observation {
-    seen(Trail::Checks, target)
+fn check(target: &(impl ToString + ?Sized)) -> Observation {
+    seen(Trail::Checks, target.to_string())
 }
 
-fn denial(target: impl ToString) -> Observation {
-    seen(Trail::Acts, target)
+fn denial(target: &(impl ToString + ?Sized)) -> Observation {
+    seen(Trail::Acts, target.to_string())
 }
 
 /// What reached the log, with when it did.
@@ -132,13 +132,13 @@ async fn many_do_not_wait_for_the_window_and_a_command_has_a_limit() {
         pass(WINDOW / 2).await;
         let start = Instant::now();
         for n in 0..ENOUGH {
-            observer.observe(account(1), check(n));
+            observer.observe(account(1), check(&n));
         }
         pass(Duration::from_millis(2)).await;
         assert_eq!(log.records().len(), ENOUGH);
         assert!(log.written.borrow()[0].0 - start < WINDOW / 4);
         for n in 0..PER_ACCOUNT {
-            observer.observe(account(1), check(n));
+            observer.observe(account(1), check(&n));
         }
         pass(WINDOW).await;
     })
@@ -154,10 +154,10 @@ async fn many_do_not_wait_for_the_window_and_a_command_has_a_limit() {
 async fn a_full_account_drops_its_oldest_checks_then_denials_and_says_so() {
     let (observer, log) = (Observer::default(), Log::new());
     for n in 0..PER_ACCOUNT {
-        observer.observe(account(1), check(n));
+        observer.observe(account(1), check(&n));
     }
     for n in 0..PER_ACCOUNT + 2 {
-        observer.observe(account(1), denial(n));
+        observer.observe(account(1), denial(&n));
     }
     // No check takes the place of a denial.
     observer.observe(account(1), check("late"));
@@ -168,7 +168,7 @@ async fn a_full_account_drops_its_oldest_checks_then_denials_and_says_so() {
     let records = log.records();
     let losses: Vec<_> = records.iter().filter(|record| record.action == "audit.lose").collect();
     let counts: Vec<_> = losses.iter().map(|record| (record.trail, record.count)).collect();
-    assert_eq!(counts, [(Trail::Acts, 2), (Trail::Checks, PER_ACCOUNT as u32 + 1)]);
+    assert_eq!(counts, [(Trail::Acts, 2), (Trail::Checks, u32::try_from(PER_ACCOUNT).unwrap() + 1)]);
     let denials: Vec<_> = records
         .iter()
         .filter(|record| record.trail == Trail::Acts && record.action == "look")
@@ -184,7 +184,7 @@ async fn busy_accounts_leave_room_to_others() {
     let observer = Observer::default();
     for n in 0..PER_ACCOUNT {
         for busy in 0..IN_ALL / PER_ACCOUNT + 10 {
-            observer.observe(account(busy), check(n));
+            observer.observe(account(busy), check(&n));
         }
     }
     assert!(observer.stats().waiting < IN_ALL);
@@ -236,7 +236,7 @@ async fn what_nobody_will_read_is_forgotten_and_what_is_refused_is_counted() {
 async fn one_slow_account_does_not_hold_up_the_others() {
     let observer = Observer::default();
     let log = Log::new();
-    let slow = Log { takes: Duration::from_secs(60), ..log.clone() };
+    let slow = Log { takes: Duration::from_mins(1), ..log.clone() };
     let writing = observer.run(|batch| {
         let log = if batch.account == account(1) { slow.clone() } else { log.clone() };
         log.write(batch)
@@ -262,8 +262,8 @@ async fn one_slow_account_does_not_hold_up_the_others() {
 async fn closing_writes_everything_at_once_and_ends() {
     let (observer, log) = (Observer::default(), Log::new());
     for n in 0..PER_ACCOUNT {
-        observer.observe(account(1), check(n));
-        observer.observe(account(n), denial(n));
+        observer.observe(account(1), check(&n));
+        observer.observe(account(n), denial(&n));
     }
     observer.close();
     let start = Instant::now();

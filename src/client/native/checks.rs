@@ -48,6 +48,42 @@ pub struct Verdict {
     pub allowed: bool,
 }
 
+/// May this principal do every step of a workflow? Without a principal it is about whoever asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WorkflowQuestion {
+    /// A user, by id, name or e-mail address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// A service account, by id or name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<String>,
+    /// 1 to 50 permissions, in order.
+    pub steps: Vec<String>,
+}
+
+/// The answer to a question about a workflow.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Run {
+    /// Whether it may do all of it.
+    pub can_run: bool,
+    /// The first step that it may not do.
+    pub stopped_by: Option<String>,
+}
+
+/// Who may do every step.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Runners {
+    /// In no order; the root user, who may everything, is not listed.
+    pub items: Vec<PrincipalView>,
+    /// Whether there may be more than are listed.
+    pub truncated: bool,
+}
+
+#[derive(Serialize)]
+struct Workflow<'s> {
+    steps: &'s [String],
+}
+
 /// One who may, and by which role.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Holder {
@@ -104,6 +140,16 @@ impl Checks {
     /// Who may do that, at most 1000 rows.
     pub fn who_can(&self, permission: impl Display) -> Call<Answer<Holders>, Read> {
         self.0.get(self.0.below("who-can").query("permission", Some(permission)))
+    }
+
+    /// May it do every step of a workflow, and which one stops it?
+    pub fn run(&self, question: &WorkflowQuestion) -> Call<Answer<Run>, Read> {
+        self.0.query(self.0.below("workflows").word("check")).json(question)
+    }
+
+    /// Who may do every one of 1 to 50 steps, at most 1000 principals.
+    pub fn who_can_run(&self, steps: &[String]) -> Call<Answer<Runners>, Read> {
+        self.0.query(self.0.below("workflows").word("who")).json(&Workflow { steps })
     }
 
     /// Whether whoever asks may do that: [`Checks::one`] in one word.

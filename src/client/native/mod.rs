@@ -21,7 +21,7 @@ mod users;
 
 pub use accounts::{AccountState, AccountView, Jwk, Jwks, NewAccount, OpenedAccount};
 pub use audit::{Audit, AuditRecord};
-pub use checks::{Checks, Holder, Holders, Question, Verdict};
+pub use checks::{Checks, Holder, Holders, Question, Run, Runners, Verdict, WorkflowQuestion};
 pub use cluster::{ClusterStatus, KeyStatus, MemberStatus, NodeRole, ReloadedKeys, SealingKey, SealingRole};
 pub use memberships::{Changed, Memberships, Principal, PrincipalKind, PrincipalView};
 pub use page::{Page, Pages};

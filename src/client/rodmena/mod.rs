@@ -22,11 +22,13 @@ mod audit;
 mod keys;
 mod settings;
 mod wire;
+mod workflows;
 
 pub use api_keys::{ApiKeyCheck, ApiKeyEntry, ApiKeys, NewApiKey, Revoked, ShownApiKey};
 pub use audit::{AuditEntry, AuditPage};
 pub use keys::{Recovered, Rotated};
 pub use settings::Settings;
+pub use workflows::{Run, Runner, Runners};
 
 use std::fmt;
 

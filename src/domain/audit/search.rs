@@ -191,6 +191,9 @@ mod tests {
 
     const ACCOUNT: AccountId = AccountId::CLUSTER;
 
+    /// By the number of a record.
+    type IsWanted = fn(u64) -> bool;
+
     fn user(n: u8) -> Principal {
         Principal::User(UserId::new(uuid::Uuid::from_bytes([n; 16])))
     }
@@ -252,7 +255,7 @@ mod tests {
     fn every_page_size_finds_the_same_from_both_ends() {
         let rows = trail(60, 3);
         let (ten, twenty) = (Some(Timestamp(10_000)), Some(Timestamp(20_000)));
-        let filters: Vec<(Wanted, fn(u64) -> bool)> = vec![
+        let filters: Vec<(Wanted, IsWanted)> = vec![
             (Wanted::default(), |_| true),
             (Wanted { action: Some(Pattern::parse("role.*")), ..Wanted::default() }, |n| n % 5 == 0),
             (Wanted { action: Some(Pattern::parse("role.")), ..Wanted::default() }, |_| false),

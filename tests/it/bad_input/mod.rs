@@ -6,6 +6,8 @@ mod elsewhere;
 mod passwords;
 mod proofs;
 
+use serde_json::json;
+
 use crate::client::Reply;
 
 /// Words that an answer to the outside never has.
@@ -17,6 +19,23 @@ const INSIDES: [&str; 9] =
 fn is_refused(name: &str, reply: &Reply) {
     let said = String::from_utf8_lossy(&reply.body);
     assert!((400..500).contains(&reply.status), "{name}: {} {said}", reply.status);
+    assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{name}");
+    assert_eq!(reply.header("cache-control"), Some("no-store"), "{name}");
+    for inside in INSIDES {
+        assert!(!said.contains(inside), "{name} tells {inside}: {said}");
+    }
+    if name.contains(" /api/") && !name.contains(" /api/v1/") {
+        let (envelope, details) = (&reply.json, &reply.json["details"]);
+        assert_eq!(
+            (&envelope["success"], &envelope["code"]),
+            (&json!(false), &json!(reply.status)),
+            "{name}: {said}"
+        );
+        assert!(envelope["message"].is_string() && envelope["timestamp"].is_string(), "{name}: {said}");
+        assert!(details["code"].is_string() && details["request_id"].is_string(), "{name}: {said}");
+        assert_eq!(reply.header("content-type"), Some("application/json"), "{name}");
+        return;
+    }
     assert!(reply.json["detail"].is_string() && reply.json["code"].is_string(), "{name}: {said}");
     assert!(reply.json["request_id"].is_string(), "{name}: {said}");
     let is_detail = name.contains(" /iam/");
@@ -26,10 +45,5 @@ fn is_refused(name: &str, reply: &Reply) {
         assert_eq!(reply.json["status"], reply.status, "{name}");
         let kind = format!("urn:conclave:problem:{}", reply.json["code"].as_str().unwrap());
         assert_eq!(reply.json["type"], kind, "{name}");
-    }
-    assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{name}");
-    assert_eq!(reply.header("cache-control"), Some("no-store"), "{name}");
-    for inside in INSIDES {
-        assert!(!said.contains(inside), "{name} tells {inside}: {said}");
     }
 }

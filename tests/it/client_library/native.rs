@@ -7,7 +7,7 @@ use conclave::auth::kek::Kek;
 use conclave::client::native::{
     AccountState, ApiKeyStatus, NewAccount, NewApiKey, NewRole, NewServiceAccount, NewUser, NodeRole,
     Principal, PrincipalKind, Question, RoleChanges, SealingRole, ServiceStatus, SessionRefresh,
-    SignInMethod, Step, Transaction, UserChanges, UserStatus,
+    SignInMethod, Step, Transaction, UserChanges, UserStatus, WorkflowQuestion,
 };
 use conclave::client::{Client, Consistency, Error, Session};
 
@@ -106,6 +106,13 @@ async fn people(client: &Client, root: &Session) {
     let holders = checks.who_can("orders:read").await.unwrap().value;
     assert_eq!((holders.items[0].role.as_str(), holders.truncated), ("reader", false));
     assert!(checks.may_i("anything").await.unwrap());
+    let steps = ["orders:read", "orders:write"].map(str::to_owned);
+    let question =
+        WorkflowQuestion { user: Some("ann".to_owned()), service_account: None, steps: steps.to_vec() };
+    let run = checks.run(&question).await.unwrap().value;
+    assert_eq!((run.can_run, run.stopped_by.as_deref()), (false, Some("orders:write")));
+    let runners = checks.who_can_run(&steps[..1]).await.unwrap().value;
+    assert_eq!((runners.items[0].id, runners.truncated), (made.id, false));
 
     let tokens = account.sign_in("ann", PASSWORD).await.unwrap().value;
     let own = Session::new(client, tokens.clone());
@@ -114,7 +121,7 @@ async fn people(client: &Client, root: &Session) {
     let weak = account.replace_password("ann", NEW_PASSWORD, "sunshine1").await.unwrap_err();
     assert_eq!((weak.status(), weak.code()), (Some(400), Some("weak_password")));
     let judged = account.password_strength("sunshine1", &["ann"]).await.unwrap().value;
-    assert_eq!((judged.score, judged.breaches[0].code.as_str()), (0, "common"));
+    assert_eq!((judged.score, judged.breaches[0].code.as_str()), (1, "common"));
     assert!(account.password_strength(PASSWORD, &[]).await.unwrap().breaches.is_empty());
     users.set_password("ann", PASSWORD).await.unwrap();
     let tokens = account.sign_in("ann", PASSWORD).await.unwrap().value;

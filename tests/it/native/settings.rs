@@ -2,15 +2,49 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::World;
+use crate::harness::{PASSWORD, World};
 
 fn defaults() -> Value {
     json!({
         "lockout": {"failures": 5, "lock_for_s": 900},
+        "passwords": {},
         "strict_users": false,
         "registration": {"open": false, "roles": []},
         "retention": {"acts_for_s": 400 * 86_400, "checks": 10_000},
     })
+}
+
+/// One that differs from the usual in every member.
+fn own_policy() -> Value {
+    json!({
+        "min_chars": 15,
+        "max_chars": 100,
+        "required": ["upper_case", "lower_case", "digit", "special_character"],
+        "no_names": false,
+        "no_common": false,
+        "no_beginnings": true,
+        "no_keyboard_rows": true,
+        "history": 24,
+        "max_age_s": 86_400,
+    })
+}
+
+#[tokio::test]
+async fn what_a_policy_leaves_out_is_as_usual_and_it_counts() {
+    let world = World::new();
+    let account = world.account().await;
+    let body = json!({"passwords": {"own": {"min_chars": 30, "required": ["digit"]}}});
+    let changed = account.send(&world, 0, "PATCH", "/settings", body).await.is(200);
+    let policy = json!({
+        "min_chars": 30, "max_chars": 128, "required": ["digit"], "no_names": true, "no_common": true,
+        "no_beginnings": false, "no_keyboard_rows": false, "history": 0,
+    });
+    assert_eq!(changed.json["passwords"]["own"], policy);
+    let weak = account.send(&world, 1, "POST", "/users", json!({"name": "ann", "password": PASSWORD})).await;
+    let codes = weak.says(400, "weak_password").json["breaches"].clone();
+    assert_eq!([&codes[0]["code"], &codes[1]["code"]], ["too_short", "no_digit"]);
+    account.send(&world, 2, "PATCH", "/settings", json!({"passwords": {}})).await.is(200);
+    account.user(&world, "ann", &[]).await;
 }
 
 #[tokio::test]
@@ -27,6 +61,8 @@ async fn settings_begin_with_defaults_and_change_one_by_one() {
         (2, "registration", json!({"open": true, "roles": ["member"]})),
         (0, "retention", json!({"acts_for_s": 86_400, "checks": 0})),
         (1, "registration", json!({"open": false, "roles": []})),
+        (2, "passwords", json!({"own": own_policy()})),
+        (0, "passwords", json!({})),
     ] {
         expected[member] = value.clone();
         let changed = account.send(&world, node, "PATCH", "/settings", json!({member: value})).await.is(200);
@@ -43,7 +79,7 @@ async fn settings_begin_with_defaults_and_change_one_by_one() {
         assert_eq!(account.send(&world, 1, "PATCH", "/settings", body).await.is(200).tag(), tag);
     }
     let records = account.ask(&world, 2, "GET", "/audit?action=settings.update").await.is(200);
-    assert_eq!(records.items().len(), 5);
+    assert_eq!(records.items().len(), 7);
 }
 
 #[tokio::test]
@@ -85,6 +121,17 @@ async fn bad_settings_are_refused_and_only_who_may_sees_or_changes_them() {
         json!({"registration": {"open": false, "roles": ["looker"]}}),
         json!({"registration": {"open": true, "roles": ["a b"]}}),
         json!({"registration": {"roles": []}}),
+        json!({"passwords": {"own": {"min_chars": 0}}}),
+        json!({"passwords": {"own": {"min_chars": 65}}}),
+        json!({"passwords": {"own": {"min_chars": 300}}}),
+        json!({"passwords": {"own": {"max_chars": 63}}}),
+        json!({"passwords": {"own": {"max_chars": 129}}}),
+        json!({"passwords": {"own": {"history": 25}}}),
+        json!({"passwords": {"own": {"max_age_s": 86_399}}}),
+        json!({"passwords": {"own": {"required": ["emoji"]}}}),
+        json!({"passwords": {"own": {"least": 8}}}),
+        json!({"passwords": {"own": []}}),
+        json!({"passwords": {"min_chars": 8}}),
         json!({"strict_users": "yes"}),
         json!({"strict": true}),
     ] {
