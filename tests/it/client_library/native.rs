@@ -147,8 +147,8 @@ async fn people(client: &Client, root: &Session) {
     users.set_password("ann", PASSWORD).await.unwrap();
     let settings = account.settings().await.unwrap();
     let lockout = Some(LockoutRule { failures: 7, ..settings.lockout });
-    let changes = SettingsChanges { lockout, ..SettingsChanges::default() };
-    assert_eq!(account.change_settings(&changes).await.unwrap().lockout.failures, 7);
+    let other = SettingsChanges { lockout, ..SettingsChanges::default() };
+    assert_eq!(account.change_settings(&other).await.unwrap().lockout.failures, 7);
     assert!(!users.lockout("ann").await.unwrap().locked);
     users.unlock("ann").await.unwrap();
     let tokens = account.sign_in("ann", PASSWORD).await.unwrap().value;
