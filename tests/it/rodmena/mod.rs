@@ -166,6 +166,13 @@ impl Holder {
             _ => Value::Null,
         };
         let body = Some(body).filter(|body| !body.is_null());
-        Sample { name: route.name, method: route.method, path, body, key: Some(self.key.clone()) }
+        Sample {
+            name: route.name,
+            method: route.method,
+            path,
+            body,
+            key: Some(self.key.clone()),
+            account: None,
+        }
     }
 }
