@@ -33,11 +33,12 @@ async fn access_refresh_and_service_tokens_say_what_the_contract_says() {
         assert!(now.abs_diff(at("iat")) < 60);
 
         let refresh = claims(&signed.text("refresh_token"));
-        has_members(&refresh, &["iss", "aud", "sub", "exp", "iat", "jti", "type", "acct"]);
+        has_members(&refresh, &["iss", "aud", "sub", "exp", "iat", "jti", "type", "acct", "secret"]);
         assert_eq!((&refresh["aud"], &refresh["type"]), (&json!(["keystone-auth"]), &json!("refresh")));
         assert_eq!(refresh["sub"], json!(user.id));
         assert_eq!(refresh["exp"].as_u64().unwrap() - refresh["iat"].as_u64().unwrap(), 30 * 86_400);
         assert_ne!(refresh["jti"], access["jti"]);
+        assert!(refresh["jti"].as_str().unwrap().parse::<uuid::Uuid>().is_ok());
     }
     let program = service.program(&["read:trades"], &["mt5-api", "trading-api"]).await;
     let given = service.token_of(1, &program, &json!({})).await.is(200);

@@ -22,7 +22,8 @@ async fn a_client_gets_a_token_by_json_form_or_basic_on_every_node() {
         let basic = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
         let grant = json!({"grant_type": "client_credentials", "scope": "write:trades"});
         let asks: [Ask; 4] = [
-            world.post(node, PATH).json(&program.asks(&json!({"scope": "read:trades other"}))),
+            // A token that goes with every request is of another use.
+            world.post(node, PATH).by("old").json(&program.asks(&json!({"scope": "read:trades other"}))),
             world.post(node, PATH).header("content-type", form).body(format!("{pair}&scope=write%3Atrades")),
             world.post(node, PATH).header("authorization", &basic).json(&grant),
             world
