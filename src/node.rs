@@ -1,5 +1,6 @@
 //! The composition root: builds a node from its settings, in order, and takes it down in reverse.
 
+mod admin;
 mod figures;
 
 use std::num::NonZeroUsize;
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::api::Api;
 use crate::api::limits::RequestLimits;
+use crate::app::accounts::Person;
 use crate::app::bootstrap::NotOpened;
 use crate::app::{self, App, KeyRing};
 use crate::auth::guesses;
@@ -55,6 +57,8 @@ pub enum NodeError {
     Hasher(std::io::Error),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: std::net::SocketAddr, source: std::io::Error },
+    #[error("the first administrator: {0}")]
+    FirstAdmin(String),
     #[error("two routes contradict each other: {0}")]
     Routes(#[from] matchit::InsertError),
     #[error("cannot start the actors: {0}")]
@@ -90,6 +94,7 @@ impl Node {
         let keyring = KeyRing::open(KeySource::of(config), &config.data, config.join.is_empty())?;
         let keyring = Arc::new(keyring);
         let http = Settings::from_config(config)?;
+        let admin = admin::first(config).map_err(NodeError::FirstAdmin)?;
         let hasher = Hasher::start(hasher_config(config)?).map_err(NodeError::Hasher)?;
         // Some 20 ms of work, done when somebody sets a password or by then.
         drop(tokio::task::spawn_blocking(guesses::warm_up));
@@ -118,7 +123,7 @@ impl Node {
             .map_err(|source| NodeError::Listen { address, source })?;
         let (told, fatal) = watch::channel(None);
         let recording = tokio::spawn(Arc::clone(&app).record());
-        let opening = tokio::spawn(watch_over(app, sources.cluster.clone(), told));
+        let opening = tokio::spawn(watch_over(app, sources.cluster.clone(), admin, told));
         Ok(Self { sources, server, opening, recording, fatal })
     }
 
@@ -166,12 +171,23 @@ impl Node {
     }
 }
 
-/// Opens the cluster's secrets as soon as that can be done, then waits for a fault of the cluster.
-async fn watch_over(app: Arc<App>, cluster: Cluster, told: watch::Sender<Option<String>>) {
+/// Opens the cluster's secrets as soon as that can be done and makes the first administrator, then waits for a
+/// fault of the cluster.
+async fn watch_over(
+    app: Arc<App>,
+    cluster: Cluster,
+    admin: Option<Person>,
+    told: watch::Sender<Option<String>>,
+) {
     let opening = async {
         loop {
             match app.open_secrets(PATIENCE).await {
-                Ok(()) => std::future::pending().await,
+                Ok(()) => {
+                    if let Some(person) = &admin {
+                        admin::make(&app, person).await;
+                    }
+                    std::future::pending().await
+                }
                 Err(NotOpened::NotYet(failure)) => {
                     tracing::debug!(%failure, "the cluster's secrets are not open yet");
                     tokio::time::sleep(Duration::from_millis(100)).await;

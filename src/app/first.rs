@@ -1,12 +1,15 @@
 //! What a cluster starts with: the default account, its roles, and its first administrator.
 
 use super::accounts::Person;
-use super::{App, Failure, Request};
+use super::{App, Done, Failure, Request};
 use crate::domain::account::{self, DefaultAccount, Owner};
 use crate::domain::policy::PasswordPolicy;
 use crate::domain::role::NewRole;
-use crate::domain::{AccountId, Action, Actor, Command, Permission, Rejection, Reply, RoleName, UserId};
+use crate::domain::{
+    AccountId, Action, Actor, Command, Origin, Permission, Rejection, Reply, RoleName, UserId,
+};
 use crate::replica::Freshness;
+use tokio::time::{Duration, Instant};
 
 /// The role of administrators in the default account.
 pub const ADMIN: &str = "admin";
@@ -65,28 +68,42 @@ impl App {
         &self,
         person: Person,
         request: &Request,
-    ) -> Result<Option<UserId>, Failure> {
+    ) -> Result<Option<(UserId, Done)>, Failure> {
         let new = self.new_admin(person, request).await?;
         let id = new.id;
         let command = by_system(Action::CreateFirstAdmin(new), request);
-        let is_first = self.execute(&command, request).await?.reply == Reply::Changed(true);
-        Ok(is_first.then_some(id))
+        let done = self.execute(&command, request).await?;
+        let is_first = done.reply == Reply::Changed(true);
+        Ok(is_first.then_some((id, done)))
+    }
+
+    /// Makes the administrator that the settings name, if there has been none; says whether it did. Every node calls
+    /// this when it starts.
+    ///
+    /// # Errors
+    /// While the cluster cannot be read or written; and the rule that refused it, for good.
+    pub async fn bootstrap_admin(&self, person: &Person, patience: Duration) -> Result<bool, Failure> {
+        let request = Request::once(Instant::now() + patience, Origin::default());
+        // Most starts are not the first, and need no hash.
+        if !self.wants_first_admin(&request).await? {
+            return Ok(false);
+        }
+        Ok(self.create_first_admin(person.clone(), &request).await?.is_some())
     }
 
     /// Makes a further administrator, in the name of the operator of this machine.
     ///
     /// # Errors
     /// The rule that refused it.
-    pub async fn create_admin(&self, person: Person, request: &Request) -> Result<UserId, Failure> {
+    pub async fn create_admin(&self, person: Person, request: &Request) -> Result<(UserId, Done), Failure> {
         if self.wants_first_admin(request).await?
-            && let Some(id) = self.create_first_admin(person.clone(), &request.step(1)).await?
+            && let Some(made) = self.create_first_admin(person.clone(), &request.step(1)).await?
         {
-            return Ok(id);
+            return Ok(made);
         }
         let new = self.new_admin(person, request).await?;
         let id = new.id;
-        self.execute(&by_system(Action::CreateUser(new), request), request).await?;
-        Ok(id)
+        Ok((id, self.execute(&by_system(Action::CreateUser(new), request), request).await?))
     }
 
     async fn new_admin(

@@ -1,16 +1,21 @@
 //! Refresh tokens in the dress of a JWT, for clients that look into them (contract part 4.1).
 //!
 //! # Why the signature is not what counts
-//! The `jti` is the refresh token itself: 190 random bits, stored as a hash. Who has it has the token, so there
-//! is nothing that a signature could add, and a refresh token outlives the key that dressed it. The dress is
-//! signed all the same, because clients expect a JWT.
+//! The claim `secret` is the refresh token itself: 190 random bits, stored as a hash. Who has it has the token, so
+//! there is nothing that a signature could add, and a refresh token outlives the key that dressed it. The dress
+//! is signed all the same, because clients expect a JWT.
+//!
+//! # Why the secret is not the `jti`
+//! A `jti` names a token, and names are logged and shown. It follows from the secret, and nothing follows from it.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::claims::Audience;
 use super::signer::{SignError, SigningKey};
+use super::token::sha256;
 use super::verifier::Verifier;
 use crate::secret::Secret;
 
@@ -36,7 +41,8 @@ const TYP: &str = "refresh+jwt";
 struct Dressed<'c> {
     #[serde(flatten)]
     claims: &'c RefreshClaims<'c>,
-    jti: &'c str,
+    jti: Uuid,
+    secret: &'c str,
     r#type: &'static str,
 }
 
@@ -49,7 +55,17 @@ pub fn dress(
     claims: &RefreshClaims<'_>,
     key: &SigningKey,
 ) -> Result<Secret<String>, SignError> {
-    key.sign_as(TYP, &Dressed { claims, jti: token.expose(), r#type: "refresh" })
+    let secret = token.expose();
+    key.sign_as(TYP, &Dressed { claims, jti: name_of(secret), secret, r#type: "refresh" })
+}
+
+/// The beginning of the secret's hash, which tells too little to find the stored one.
+fn name_of(secret: &str) -> Uuid {
+    let mut bytes = [0; 16];
+    for (to, from) in bytes.iter_mut().zip(sha256(&[b"jti ", secret.as_bytes()].concat())) {
+        *to = from;
+    }
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
 /// The refresh token in a dress, and the account that it says it is of. `None` for anything else.
@@ -58,7 +74,7 @@ pub fn undress(text: &str) -> Option<(String, Secret<String>)> {
     #[derive(Deserialize)]
     struct Said {
         acct: String,
-        jti: Secret<String>,
+        secret: Secret<String>,
         r#type: String,
     }
     if text.len() > Verifier::MAX_TOKEN_BYTES {
@@ -70,7 +86,7 @@ pub fn undress(text: &str) -> Option<(String, Secret<String>)> {
         return None;
     };
     let said: Said = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
-    (said.r#type == "refresh").then_some((said.acct, said.jti))
+    (said.r#type == "refresh").then_some((said.acct, said.secret))
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub async fn ask(node: SocketAddr, method: &str, path: &str, json: Option<&str>)
     parse(&reply).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP"))
 }
 
-/// As [`ask`] without a body and with a token, of the node that these settings are of.
+/// As [`ask`] with a token, of the node that these settings are of.
 ///
 /// # Errors
 /// What to tell the operator: no node answers, or it speaks TLS, which this does not.
@@ -47,6 +47,7 @@ pub(super) async fn ask_with_token(
     method: &str,
     path: &str,
     token: &Secret<String>,
+    json: Option<&str>,
 ) -> Result<Answer, Failure> {
     let node = config.http_listen;
     if config.tls.is_some() {
@@ -55,7 +56,7 @@ pub(super) async fn ask_with_token(
     let no_answer = |error: io::Error| {
         format!("no node answers at {node}: {error}; is it running, are these its settings?")
     };
-    let exchange = exchange(reachable(node), method, path, Some(token), None);
+    let exchange = exchange(reachable(node), method, path, Some(token), json);
     let reply = timeout(PATIENCE, exchange).await.map_err(io::Error::from).flatten().map_err(no_answer)?;
     parse(&reply).ok_or_else(|| format!("what answers at {node} does not speak HTTP").into())
 }

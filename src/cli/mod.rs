@@ -6,6 +6,7 @@
 //! - Exit code 2 for what the operator must change (arguments, settings), 1 for what went wrong.
 //! - No flag for a secret: command lines are seen by every user of a machine.
 
+mod admin;
 pub mod ask;
 mod audit;
 mod keys;
@@ -52,9 +53,30 @@ enum Command {
     /// Look at the key-encryption keys, or replace them while the nodes serve.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Administer the default account, that of `/api/v1`.
+    #[command(subcommand)]
+    Admin(AdminCommand),
     /// Carry an audit trail off, and check one that was.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum AdminCommand {
+    /// Make an administrator, the first one or another, through the node of this machine.
+    Create {
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// What it signs in with.
+        #[arg(long, value_name = "NAME", default_value = "admin")]
+        username: String,
+        /// Its e-mail address.
+        #[arg(long, value_name = "ADDRESS")]
+        email: Option<String>,
+        /// Read the password from standard input, one line; without this one is made and printed.
+        #[arg(long)]
+        password_stdin: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -217,6 +239,14 @@ where
                 Err(error) => return failed(&error, 2),
             };
             runtime.block_on(keys::run(&config, &command))
+        }
+        Command::Admin(command) => {
+            let AdminCommand::Create { place, .. } = &command;
+            let config = match load(place, place.flags()) {
+                Ok(config) => config,
+                Err(error) => return failed(&error, 2),
+            };
+            runtime.block_on(admin::run(&config, &command))
         }
         Command::Audit(command) => {
             let place = audit::place(&command);

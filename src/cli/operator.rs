@@ -7,13 +7,23 @@ use crate::config::Config;
 
 /// Asks the node that these settings are of.
 pub(super) async fn ask(config: &Config, method: &str, path: &str) -> Result<String, Failure> {
+    send(config, method, path, None).await
+}
+
+/// The same with a body.
+pub(super) async fn send(
+    config: &Config,
+    method: &str,
+    path: &str,
+    json: Option<&str>,
+) -> Result<String, Failure> {
     let node = config.http_listen;
     let mut refused = None;
     // While a key is being replaced, the node may not know the first one yet.
     for token in KeySource::of(config).read()?.operator_tokens() {
-        let Answer { status, body, .. } = ask_with_token(config, method, path, &token).await?;
+        let Answer { status, body, .. } = ask_with_token(config, method, path, &token, json).await?;
         match status {
-            200 => return Ok(body),
+            200 | 201 => return Ok(body),
             401 => refused = Some(body),
             _ => return Err(format!("the node at {node} answered {status}: {body}").into()),
         }

@@ -184,6 +184,7 @@ impl Reply {
         if let Some(members) = body.as_object_mut() {
             members.remove("request_id");
             members.remove("timestamp");
+            members.remove("timestamp");
             members
                 .get_mut("details")
                 .and_then(Value::as_object_mut)

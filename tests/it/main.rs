@@ -23,6 +23,7 @@ mod framing;
 mod harness;
 mod iam;
 mod keys;
+mod keystone;
 mod limits;
 mod matrix;
 mod native;

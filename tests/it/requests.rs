@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Ask, Client};
 use crate::harness::{Account, Member, NEW_PASSWORD, PASSWORD, unique};
+use crate::keystone::Desk;
 use crate::rodmena::Holder;
 
 /// A request that would succeed if its sender may.
@@ -14,8 +15,10 @@ pub(crate) struct Sample {
     pub(crate) method: &'static str,
     pub(crate) path: String,
     pub(crate) body: Option<Value>,
-    /// The client key of whoever may send it, where that is not somebody who is signed in.
+    /// What proves whoever may send it, where that is not the token of somebody who is signed in to the native API.
     pub(crate) key: Option<String>,
+    /// The account that it is about, where only a header says so.
+    pub(crate) account: Option<String>,
 }
 
 impl Sample {
@@ -26,7 +29,10 @@ impl Sample {
 
     /// The request, without a token.
     pub(crate) fn ask(&self, client: &Client, node: usize) -> Ask {
-        let ask = client.ask(node, self.method, &self.path);
+        let mut ask = client.ask(node, self.method, &self.path);
+        if let Some(account) = &self.account {
+            ask = ask.header("x-account-id", account);
+        }
         match &self.body {
             Some(body) => ask.json(body),
             None => ask,
@@ -43,6 +49,8 @@ pub(crate) struct Things {
     pub(crate) role: String,
     /// Of an account of its own, which belongs to a client key.
     pub(crate) holder: Holder,
+    /// Of the account too, as the token service knows them.
+    pub(crate) keystone: Desk,
 }
 
 impl Things {
@@ -52,7 +60,8 @@ impl Things {
         account.role(client, &role, &["iam:roles:read"]).await;
         let service = account.service(client, &format!("robot-{}", unique()), &[]).await;
         let (user, holder) = (person(client, account).await, Holder::make(client).await);
-        Self { account: account.clone(), user, service, role, holder }
+        let keystone = Desk::make(client, account).await;
+        Self { account: account.clone(), user, service, role, holder, keystone }
     }
 
     /// Makes anew what the route names and could take away.
@@ -65,6 +74,10 @@ impl Things {
             return;
         }
         let account = self.account.clone();
+        if of_keystone(route) {
+            self.keystone.renew(client, route).await;
+            return;
+        }
         let is_about_user = ["{user}", "{session}", "tokens/re"];
         if is_about_user.iter().any(|part| route.pattern.contains(part))
             || route.pattern.ends_with("{account}/password")
@@ -85,6 +98,9 @@ impl Things {
         if of_client_key(route) {
             return self.holder.sample(route);
         }
+        if of_keystone(route) {
+            return self.keystone.sample(route);
+        }
         let key = self.service.key.as_ref().map(|(id, _)| id.as_str()).unwrap_or_default();
         let path = route
             .pattern
@@ -101,7 +117,8 @@ impl Things {
             _ => String::new(),
         };
         let path = path + &query;
-        Sample { name: route.name, method: route.method, path, body: self.body(route), key: None }
+        let body = self.body(route);
+        Sample { name: route.name, method: route.method, path, body, key: None, account: None }
     }
 
     /// Only what must be there, so that leaving anything out is wrong.
@@ -128,6 +145,7 @@ impl Things {
                 let email = format!("{}@stories.test", self.user.name);
                 json!({"accountId": account.id, "email": email, "password": PASSWORD})
             }
+            ("POST", "admins") => json!({"username": name, "password": PASSWORD}),
             ("POST", "sign-in") if route.pattern == "/v1/sign-in" => credentials,
             ("POST", "sign-in") if route.pattern.contains("service-accounts") => {
                 json!({"api_key": self.service.key.as_ref().unwrap().1})
@@ -163,6 +181,11 @@ impl Things {
 /// Whether the route is of the surface that takes a client key.
 pub(crate) fn of_client_key(route: &Route) -> bool {
     route.pattern.starts_with("/api/") && !route.pattern.starts_with("/api/v1/")
+}
+
+/// Whether the route is of the token service.
+pub(crate) fn of_keystone(route: &Route) -> bool {
+    route.pattern.starts_with("/api/v1/")
 }
 
 /// A user with a name and an address, signed in.

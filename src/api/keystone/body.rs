@@ -93,7 +93,9 @@ impl Credentials {
         id: Option<String>,
         secret: Option<Secret<String>>,
     ) -> Result<Self, Problem> {
-        let Some(header) = call.one(&AUTHORIZATION)? else {
+        // A header of another scheme is of another use: HTTP libraries send the last token with every request.
+        let header = call.one(&AUTHORIZATION)?.filter(|header| is_basic(header));
+        let Some(header) = header else {
             let (id, secret) = (needed("client_id", id)?, needed("client_secret", secret)?);
             return Ok(Self { id, secret, is_basic: false });
         };
@@ -108,12 +110,13 @@ impl Credentials {
     }
 }
 
+fn is_basic(header: &str) -> bool {
+    header.split(' ').next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"))
+}
+
 /// What HTTP Basic says (RFC 7617), each part in the encoding of forms (RFC 6749 section 2.3.1).
 fn basic(header: &str) -> Option<Credentials> {
-    let (scheme, coded) = header.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
+    let (_, coded) = header.split_once(' ')?;
     let text = Secret::new(String::from_utf8(STANDARD.decode(coded.trim_matches(' ')).ok()?).ok()?);
     let (id, secret) = text.expose().split_once(':')?;
     let (id, secret) = (decode(id, true)?, Secret::new(decode(secret, true)?));
@@ -132,7 +135,8 @@ mod tests {
         assert_eq!(found(&coded("trading:a%3Ab%2B+c")), pair("trading", "a:b+ c"));
         assert_eq!(found(&coded("trading:a:b")), pair("trading", "a:b"));
         assert_eq!(found(&coded("x:y").replace("Basic", "bAsIc")), pair("x", "y"));
-        for bad in ["", "Basic", "Basic !", "Bearer eDp5", &coded("nothing"), &coded("x:%zz"), "Basic //79"] {
+        assert!(is_basic("bAsIc eDp5") && is_basic("Basic") && !is_basic("Bearer eDp5"));
+        for bad in ["", "Basic", "Basic !", &coded("nothing"), &coded("x:%zz"), "Basic //79"] {
             assert!(basic(bad).is_none(), "{bad}");
         }
     }

@@ -140,8 +140,8 @@ async fn refresh(api: &Api, call: &Call) -> Answer {
     given(&api.app.refresh(account, &asked, &request).await?)
 }
 
-/// The refresh token in its dress, and whose account it says it is of. What is none is handed on as it is, to be
-/// refused and counted like any that is not good.
+/// The refresh token in its dress, and whose account it says it is of. What is none is handed on as one that there
+/// is not, to be refused and counted like any that is not good.
 fn inner(call: &Call, dressed: Secret<String>) -> Result<(AccountId, Secret<String>), Problem> {
     if let Some((said, token)) = undress(dressed.expose())
         && let Ok(account) = AccountId::parse(&said)
@@ -149,7 +149,7 @@ fn inner(call: &Call, dressed: Secret<String>) -> Result<(AccountId, Secret<Stri
     {
         return Ok((account, token));
     }
-    Ok((account(call)?.unwrap_or(AccountId::DEFAULT), dressed))
+    Ok((account(call)?.unwrap_or(AccountId::DEFAULT), Secret::new(String::new())))
 }
 
 /// Tokens as OAuth has them (RFC 6749 section 5.1).

@@ -4,6 +4,7 @@
 //! to another account is as missing as what does not exist.
 
 mod accounts;
+mod admins;
 mod audit;
 mod checks;
 mod cluster;
@@ -40,6 +41,7 @@ const PASSWORDS: PasswordPolicy = PasswordPolicy::MODERN;
 pub fn routes() -> Vec<Route> {
     [
         accounts::routes(),
+        admins::routes(),
         audit::routes(),
         checks::routes(),
         cluster::routes(),
@@ -79,7 +81,11 @@ pub(super) fn operations() -> Vec<Group> {
         group("Tokens", "Refresh, validate, introspect, revoke.", tokens::operations()),
         group("Transactions", "Several changes at once.", transactions::operations()),
         group("Audit", "Who did what, when.", audit::operations()),
-        group("Cluster", "For operators.", [cluster::operations(), keys::operations()].concat()),
+        group(
+            "Cluster",
+            "For operators.",
+            [cluster::operations(), admins::operations(), keys::operations()].concat(),
+        ),
     ]
 }
 

@@ -135,7 +135,7 @@ impl<'c> Source<'c> {
     async fn answer(&self, path: &str) -> Result<Answer, Failure> {
         let mut tries = 0;
         loop {
-            let answer = ask_with_token(self.config, "GET", path, &self.token).await?;
+            let answer = ask_with_token(self.config, "GET", path, &self.token, None).await?;
             tries += 1;
             if !matches!(answer.status, 429 | 503) || tries == TRIES {
                 return Ok(answer);

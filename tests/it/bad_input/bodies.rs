@@ -8,7 +8,7 @@ use crate::harness::World;
 use crate::requests::{Sample, Things};
 
 /// Members that may be left out of the sample requests.
-const OPTIONAL: [&str; 6] = ["user", "first_name", "firstName", "description", "label", "lockout"];
+const OPTIONAL: [&str; 7] = ["user", "first_name", "firstName", "scopes", "description", "label", "lockout"];
 
 /// Routes that answer any text with a 200 that says no.
 const ANSWERED: [&str; 4] = ["/validate", "/introspect", "/revoke", "/check"];
@@ -46,9 +46,10 @@ fn spoiled(sample: &Sample, body: &Value) -> Vec<(String, Vec<u8>)> {
         change(&mut members);
         all.push((name, Value::Object(members).to_string().into_bytes()));
     };
-    for forbidden in
-        ["nonsense", "is_root", "isRoot", "account", "id", "uuid", "epoch", "hash", "status", "krn"]
-    {
+    let forbidden =
+        ["nonsense", "is_root", "isRoot", "account", "id", "uuid", "epoch", "hash", "status", "krn"];
+    // Clients of the token service may say more than it reads.
+    for forbidden in forbidden.into_iter().filter(|_| !sample.path.starts_with("/api/v1/")) {
         changed(format!("with {forbidden}"), &|members| {
             drop(members.insert(forbidden.to_owned(), json!(true)));
         });
@@ -92,7 +93,10 @@ async fn every_spoiled_body_is_refused_by_every_route_and_changes_nothing() {
         for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
             let reply = ask().header("content-type", kind).body(body.to_string()).await;
             is_refused(sample.name, &reply);
-            assert_eq!(reply.status, 415, "{} {kind}", sample.name);
+            // OAuth's own endpoints take forms, of which this is none.
+            let is_form = kind.contains("form-url") && sample.path.starts_with("/api/v1/auth/");
+            let expected = if is_form { 400 } else { 415 };
+            assert_eq!(reply.status, expected, "{} {kind}", sample.name);
         }
     }
     assert!(cases > 900, "{cases}");
@@ -115,7 +119,7 @@ async fn texts_that_are_too_long_are_refused_and_never_cut() {
                 let reply = ask.json(&Value::Object(members)).await;
                 // A password may be of any characters.
                 let is_answered = ANSWERED.iter().any(|end| route.pattern.contains(end))
-                    || (text.len() == 1 && member.contains("password"));
+                    || (text.len() == 1 && member.to_lowercase().contains("password"));
                 if !is_answered || reply.status >= 400 {
                     is_refused(&format!("{} {member}", sample.name), &reply);
                 }

@@ -73,14 +73,16 @@ async fn anothers_ids_in_ones_own_account_are_none() {
             (&own.service.id, &things.service.id),
             (&own.user.session, &things.user.session),
             (&service_key(&own), &service_key(&things)),
+            (&own.keystone.user.id, &things.keystone.user.id),
+            (&own.keystone.client.id, &things.keystone.client.id),
         ] {
             let foreign = swap(from, to);
             let random = swap(from, NO_ID);
             if foreign.path == sample.path && foreign.body == sample.body {
                 continue;
             }
-            let foreign = foreign.ask(&world, index).by(&other.token).await;
-            let random = random.ask(&world, index).by(&other.token).await;
+            let foreign = foreign.ask(&world, index).by(sample.proof(&other.token)).await;
+            let random = random.ask(&world, index).by(sample.proof(&other.token)).await;
             assert!(matches!(foreign.status, 404 | 200), "{}: {}", route.name, foreign.json);
             // Only a check is answered: that it is not allowed.
             assert!(foreign.status == 404 || route.pattern.contains("/check"), "{}", route.name);

@@ -36,6 +36,14 @@ fn is_refused(name: &str, reply: &Reply) {
         assert_eq!(reply.header("content-type"), Some("application/json"), "{name}");
         return;
     }
+    if name.contains(" /api/v1/") {
+        for member in ["error", "error_description", "timestamp", "path"] {
+            assert!(reply.json[member].is_string(), "{name}: {said}");
+        }
+        assert!(reply.json.get("details").is_none_or(serde_json::Value::is_array), "{name}: {said}");
+        assert_eq!(reply.header("content-type"), Some("application/json"), "{name}");
+        return;
+    }
     assert!(reply.json["detail"].is_string() && reply.json["code"].is_string(), "{name}: {said}");
     assert!(reply.json["request_id"].is_string(), "{name}: {said}");
     let is_detail = name.contains(" /iam/");

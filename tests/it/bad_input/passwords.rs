@@ -28,7 +28,7 @@ async fn a_huge_password_is_refused_before_any_hashing() {
     for route in &Api::routes() {
         let sample = things.sample(route);
         let Some(body) = &sample.body else { continue };
-        for member in ["password", "new_password", "current_password"] {
+        for member in ["password", "new_password", "current_password", "newPassword", "currentPassword"] {
             if body.get(member).is_none()
                 && !(member == "current_password" && route.pattern.ends_with("/password"))
             {
@@ -44,7 +44,8 @@ async fn a_huge_password_is_refused_before_any_hashing() {
             ] {
                 let mut body = body.clone();
                 body[member] = json!(password);
-                let reply = client.ask(0, sample.method, &sample.path).by(&account.token).json(&body).await;
+                let ask = client.ask(0, sample.method, &sample.path).by(sample.proof(&account.token));
+                let reply = ask.json(&body).await;
                 is_refused(sample.name, &reply);
                 assert_eq!(reply.status, status, "{} {member}", sample.name);
                 tried += 1;

@@ -196,6 +196,6 @@ impl Holder {
         };
         let body = Some(body).filter(|body| !body.is_null());
         let key = if route.pattern.ends_with("/get_rotate_key") { &self.untold } else { &self.key };
-        Sample { name: route.name, method: route.method, path, body, key: Some(key.clone()) }
+        Sample { name: route.name, method: route.method, path, body, key: Some(key.clone()), account: None }
     }
 }

@@ -1,0 +1,54 @@
+//! The first administrator: by settings, once, whichever nodes propose it; and by the operator.
+
+use conclave::auth::kek::Kek;
+use serde_json::json;
+
+use super::{AT, Service, refused, sign_in};
+use crate::harness::{Own, PASSWORD, World, eventually, unique};
+
+#[tokio::test]
+async fn three_nodes_that_propose_an_administrator_make_one() {
+    let settings = format!(
+        "bootstrap_admin_username = 'grace'\nbootstrap_admin_password = '{PASSWORD}'\n\
+         bootstrap_admin_email = 'grace@example.com'\n"
+    );
+    let own = Own::start(3, &settings).await;
+    let signed = eventually("an administrator", async || {
+        let reply = sign_in(&own, 1, "grace@example.com", PASSWORD).await;
+        (reply.status == 200).then_some(reply)
+    })
+    .await;
+    let token = signed.text("access_token");
+    for node in 0..3 {
+        let listed = own.get(node, format!("{AT}/admin/users")).by(&token).await.is(200);
+        assert_eq!(listed.json["pageable"]["totalElements"], 1, "{}", listed.json);
+        assert_eq!(listed.json["content"][0]["roles"], json!(["admin"]));
+    }
+    for node in own.nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_operator_makes_administrators_and_nobody_else_does() {
+    let world = World::new();
+    let operator = Kek::read_file(World::key_file()).unwrap().operator_token();
+    let name = format!("ada-{}", unique());
+    let body = json!({"username": name, "email": format!("{name}@stories.test"), "password": PASSWORD});
+    let path = "/v1/cluster/admins";
+    let service = Service::new(&world).await;
+    let account = world.account().await;
+    for (node, token) in [&service.admin, &account.token, "x"].into_iter().enumerate() {
+        world.post(node, path).by(token).json(&body).await.is(401);
+    }
+    let made = world.post(1, path).by(operator.expose()).json(&body).await.is(201);
+    assert_eq!((&made.json["username"], &made.json["account"]), (&json!(name), &json!("000000000001")));
+    world.post(2, path).by(operator.expose()).json(&body).await.says(409, "name_taken");
+    let weak = json!({"username": "x", "password": "password"});
+    world.post(0, path).by(operator.expose()).json(&weak).await.is(400);
+    let token = sign_in(&world, 2, &name, PASSWORD).await.is(200).text("access_token");
+    world.get(0, format!("{AT}/admin/users")).by(&token).await.is(200);
+    // It is one administrator among others: one deletes another.
+    service.ask(1, "DELETE", &format!("/admin/users/{}", made.text("id"))).await.is(204);
+    refused(world.get(0, format!("{AT}/admin/users")).by(&token).await, 401, "token_revoked");
+}
