@@ -26,7 +26,7 @@ pub(super) fn routes() -> Vec<Route> {
 /// The same for the API document.
 pub(super) fn operations() -> Vec<Operation> {
     vec![
-        wraps::<Entries>(Operation::read(
+        wraps::<TrailPage>(Operation::read(
             "GET /api/audit",
             "authzListAudit",
             "Reads the audit trail, newest first",
@@ -87,7 +87,7 @@ struct AuditQuery {
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = AuthzAudit)]
-struct Entries {
+struct TrailPage {
     total: usize,
     limit: usize,
     offset: usize,
@@ -134,7 +134,7 @@ async fn list(api: &Api, call: &Call) -> Answer {
         return Err(Problem::bad_request("invalid_offset", "offset is 0 to 20000."));
     }
     let reader = api.reading(call).await?;
-    let mut page = Entries { total: 0, limit, offset, entries: Vec::new() };
+    let mut page = TrailPage { total: 0, limit, offset, entries: Vec::new() };
     if let Some(account) = reader.account {
         let mut newest = Newest::new(&reader.rows, account)?;
         for looked_at in 0..MAX_LOOKED_AT {

@@ -77,6 +77,22 @@ pub(super) struct Writer {
     pub(super) request: Request,
 }
 
+impl Writer {
+    /// Whoever sends the call.
+    ///
+    /// # Errors
+    /// 401 and 400 for the key, 400 for an idempotency key that is none.
+    pub(super) fn of(call: &Call) -> Result<Self, Problem> {
+        let key = key_in(call.headers())?.hash();
+        let name = key.as_bytes().iter().fold("key/".to_owned(), |mut name, byte| {
+            // Writing into a string does not fail.
+            let _ = write!(name, "{byte:02x}");
+            name
+        });
+        Ok(Self { key, request: call.request("", &name)? })
+    }
+}
+
 /// What came of a write that was not refused, or by a rule that its handler knows an answer to.
 #[derive(Debug)]
 pub(super) struct Written {
@@ -136,22 +152,8 @@ impl Api {
         action: Action,
         known: impl Fn(&Rejection) -> bool,
     ) -> Result<Written, Problem> {
-        let writer = self.writing(call)?;
+        let writer = Writer::of(call)?;
         self.write_as(&writer, absent, action, known).await
-    }
-
-    /// The key, and the request as the log will know it.
-    ///
-    /// # Errors
-    /// 401 and 400 for the key, 400 for an idempotency key that is none.
-    pub(super) fn writing(&self, call: &Call) -> Result<Writer, Problem> {
-        let key = key_in(call.headers())?.hash();
-        let name = key.as_bytes().iter().fold("key/".to_owned(), |mut name, byte| {
-            // Writing into a string does not fail.
-            let _ = write!(name, "{byte:02x}");
-            name
-        });
-        Ok(Writer { key, request: call.request("", &name)? })
     }
 
     /// As [`Api::write`], for a request that something was drawn for.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
+use super::caller::Writer;
 use super::envelope::{Conflict, conflict, envelope, wraps};
 use super::seen::Seen;
 use super::{Answer, Api, Call, Operation, Route, route};
@@ -77,7 +78,7 @@ struct Migrated {
 }
 
 async fn rotate(api: &Api, call: &Call) -> Answer {
-    let writer = api.writing(call)?;
+    let writer = Writer::of(call)?;
     let next = api.app.draw_client_key(&writer.request)?;
     let action = Action::RotateHolder { next: next.hash() };
     let written = api.write_as(&writer, Absent::Leave, action, |_| false).await?;
@@ -107,7 +108,7 @@ struct RotateKey {
 }
 
 async fn issue_recovery(api: &Api, call: &Call) -> Answer {
-    let writer = api.writing(call)?;
+    let writer = Writer::of(call)?;
     let secret = api.app.draw_recovery(&writer.request)?;
     let action = Action::SetRecovery { secret: SecretHash::of(secret.expose()) };
     let known = |rule: &Rejection| *rule == Rejection::RecoveryIssued;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::caller::{Reader, Written};
+use super::caller::{Reader, Writer, Written};
 use super::checks::holds;
 use super::envelope::{envelope, wraps};
 use super::memberships::name_of;
@@ -105,7 +105,7 @@ async fn create(api: &Api, call: &Call, user: &str) -> Answer {
     let body: NewKey = call.json_or_default()?;
     let label = body.label.as_deref().map(label).transpose()?;
     let expires_at = body.expires_at.as_deref().map(end).transpose()?;
-    let writer = api.writing(call)?;
+    let writer = Writer::of(call)?;
     let (key, secret) = api.app.draw_subject_key(label, expires_at, &writer.request)?;
     let (id, tried) = (key.id, Seen::new("user-key.create", format!("subject/{user}")));
     let action = Action::AddSubjectKey { user: user.clone(), key };

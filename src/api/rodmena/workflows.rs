@@ -49,7 +49,7 @@ pub(super) fn operations() -> Vec<Operation> {
             "1 to 50 steps, each a permission. At most 1000 users; `truncated` says that there may be more.",
         )
         .takes::<WorkflowSteps>(steps.clone()),
-        wraps::<Run>(Operation::read(
+        wraps::<StepsVerdict>(Operation::read(
             "POST /api/workflows/user/{user}",
             "authzUserCanRunSteps",
             "Whether a user may do every step of a workflow, and which one stops it",
@@ -137,7 +137,7 @@ async fn users_of_all(api: &Api, call: &Call) -> Answer {
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = AuthzRun)]
-struct Run {
+struct StepsVerdict {
     can_run: bool,
     /// The first step that the user may not do.
     stopped_by: Option<String>,
@@ -154,11 +154,13 @@ async fn can_run_all(api: &Api, call: &Call, user: &str) -> Answer {
     let reader = api.reading(call).await?;
     let id = subject::id_of(&user);
     let run = match reader.account {
-        None => Run { can_run: false, stopped_by: steps.first().map(ToString::to_string), reason: None },
+        None => {
+            StepsVerdict { can_run: false, stopped_by: steps.first().map(ToString::to_string), reason: None }
+        }
         Some(account) => {
             let is_barred = subject::is_barred(&reader.rows, account, id, reader.now)?;
             let stop = steps.stop(&reader.rows, account, &Principal::Subject(id), reader.now)?;
-            Run {
+            StepsVerdict {
                 can_run: stop.is_none(),
                 stopped_by: stop.map(ToString::to_string),
                 reason: is_barred.then_some(NOT_KEY_BACKED),

@@ -28,7 +28,7 @@ async fn without_a_well_formed_key_nothing_is_told_not_even_what_there_is() {
         let reply = world.ask(node, method, path).await.is(401);
         assert_eq!((code(&reply), reply.header("www-authenticate")), ("no_key", Some("Bearer")));
         for header in [
-            "".to_owned(),
+            String::new(),
             "Bearer".to_owned(),
             "Bearer ".to_owned(),
             key.clone(),

@@ -85,6 +85,25 @@ async fn what_replaces_a_lost_key_is_given_out_once_and_good_once() {
 }
 
 #[tokio::test]
+async fn a_recovery_whose_answer_was_lost_is_asked_for_again_under_its_idempotency_key() {
+    let world = World::new();
+    let key = Key::new(&world);
+    key.role("admin", &[], &[]).await;
+    let secret = data(&key.post(0, "/keys/get_rotate_key").await)["rotate_key"].clone();
+    let body = json!({"rotate_key": secret});
+    let again = |node, name: &str| world.post(node, "/api/keys/recover").key(name).json(&body).into_future();
+    let name = new_key();
+    let first = data(&again(0, &name).await.is(200));
+    for node in 0..3 {
+        assert_eq!(data(&again(node, &name).await.is(200)), first);
+        // Under another name it is another request, and the secret has been used.
+        again(node, &new_key()).await.is(401);
+    }
+    let owner = Key::with(&world, first["client_key"].as_str().unwrap());
+    assert_eq!(owner.get(1, "/roles").await.json["result"][0]["role"], "admin");
+}
+
+#[tokio::test]
 async fn bad_recoveries_change_nothing() {
     let world = World::new();
     let (key, other) = (Key::new(&world), Key::new(&world));
