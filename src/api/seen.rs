@@ -68,8 +68,9 @@ impl Witness {
         }
         let Some((account, by)) = self.asker.get().cloned() else { return };
         let lacking = response.extensions().get::<Problem>().map(|problem| {
-            let permission = problem.extra().get("permission").and_then(|permission| permission.as_str());
-            permission.unwrap_or(problem.code()).to_owned()
+            // Each surface has its own word for it.
+            let named = ["permission", "scope"].into_iter().find_map(|word| problem.extra().get(word));
+            named.and_then(|lacking| lacking.as_str()).unwrap_or(problem.code()).to_owned()
         });
         let target = match lacking {
             Some(lacking) => format!("{} {lacking}", self.route),

@@ -42,6 +42,13 @@ pub(super) fn exposed_if_any<S: Serializer>(
     }
 }
 
+/// As [`time`], or nothing.
+pub(super) fn maybe_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
+    #[derive(serde::Deserialize)]
+    struct Moment(#[serde(deserialize_with = "time")] SystemTime);
+    Ok(Option::<Moment>::deserialize(deserializer)?.map(|Moment(at)| at))
+}
+
 /// For `#[serde(deserialize_with)]`: a moment in RFC 3339.
 pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
     let text = String::deserialize(deserializer)?;

@@ -25,6 +25,8 @@ pub struct Runners {
 pub const MAX_RUNNERS: usize = 1_000;
 /// The most that are looked at to find them.
 const MAX_CANDIDATES: usize = 10_000;
+/// About the longest text that shows steps, in bytes.
+const MAX_SHOWN: usize = 200;
 
 impl Steps {
     /// The most steps.
@@ -55,6 +57,23 @@ impl Steps {
         } else {
             Err(Rejection::invalid("steps", "a workflow has 1 to 50 steps"))
         }
+    }
+
+    /// The steps as one short text without blanks, for people: what is too long for that is cut.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let mut text = String::new();
+        for step in &self.0 {
+            if text.len() + step.as_str().len() > MAX_SHOWN {
+                text.push_str(if text.is_empty() { "..." } else { ",..." });
+                break;
+            }
+            if !text.is_empty() {
+                text.push(',');
+            }
+            text.push_str(step.as_str());
+        }
+        text
     }
 
     /// The first step that the principal may not do at `now`, if there is one. Who may not act at all is stopped
@@ -182,6 +201,14 @@ mod tests {
         assert!(Steps::new(Vec::new()).is_err());
         assert!(Steps::new(vec![step.clone(); Steps::MAX]).is_ok());
         assert!(Steps::new(vec![step; Steps::MAX + 1]).is_err());
+    }
+
+    #[test]
+    fn steps_are_shown_in_short() {
+        assert_eq!(steps(&["a", "b:c"]).shown(), "a,b:c");
+        let long = "x".repeat(128);
+        assert_eq!(steps(&[&long, "y", &long, "z"]).shown(), format!("{long},y,..."));
+        assert!(steps(&[long.as_str(); Steps::MAX]).shown().len() < 256);
     }
 
     #[test]

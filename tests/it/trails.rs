@@ -18,7 +18,8 @@ use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::harness::{Account, PATIENCE, World, eventually};
-use crate::requests::Things;
+use crate::requests::{Things, of_client_key, of_keystone};
+use crate::rodmena::account_of;
 
 /// The records of an account behind a number, as one node has them.
 async fn records(node: usize, account: &str, trail: Trail, after: u64) -> Vec<AuditRecord> {
@@ -27,10 +28,24 @@ async fn records(node: usize, account: &str, trail: Trail, after: u64) -> Vec<Au
 }
 
 /// Routes that ask and change nothing, though they are no GET.
-const QUESTIONS: [&str; 4] = ["/check", "/check/batch", "/tokens/introspect", "/tokens/validate"];
+const QUESTIONS: [&str; 9] = [
+    "/check",
+    "/check/batch",
+    "/tokens/introspect",
+    "/tokens/validate",
+    "/workflows/who",
+    "/workflows/users",
+    "/workflows/user/{user}",
+    "/apikeys/validate",
+    "/apikeys/check_permission",
+];
 
 /// Brings about that the route has something to change.
 async fn prepare(world: &World, things: &Things, route: &Route) {
+    if of_client_key(route) {
+        things.holder.prepare(world, route).await;
+        return;
+    }
     let account = &things.account;
     let user = format!("/users/{}", things.user.id);
     let service = format!("/service-accounts/{}", things.service.id);
@@ -59,14 +74,22 @@ async fn every_route_that_changes_something_leaves_exactly_one_record() {
     let mut things = Things::make(&world, &account).await;
     let mut walked = 0;
     for (index, route) in Api::routes().iter().enumerate().filter(|(_, route)| route.method != "GET") {
+        // The token service does several things at once, and tells of them in a story of its own.
+        if of_keystone(route) || route.pattern.starts_with("/v1/cluster/") {
+            continue;
+        }
         things.renew(&world, route).await;
         prepare(&world, &things, route).await;
-        let before = records(0, &account.id, Trail::Acts, 0).await.last().unwrap().sequence;
         let sample = things.sample(route);
-        let ask = sample.ask(&world, index).by(&account.token).header("user-agent", "walker/1");
+        let changed = match &sample.key {
+            Some(key) => account_of(key).await,
+            None => account.id.clone(),
+        };
+        let before = records(0, &changed, Trail::Acts, 0).await.last().unwrap().sequence;
+        let ask = sample.ask(&world, index).by(sample.proof(&account.token)).header("user-agent", "walker/1");
         let reply = ask.await;
         assert!(reply.status < 300, "{}: {}", route.name, reply.json);
-        let mut new = records(index % 3, &account.id, Trail::Acts, before).await;
+        let mut new = records(index % 3, &changed, Trail::Acts, before).await;
         if QUESTIONS.iter().any(|end| route.pattern.ends_with(end)) {
             assert!(new.is_empty(), "{}: {new:?}", route.name);
             continue;
@@ -93,7 +116,7 @@ async fn every_denial_leaves_exactly_one_record_that_says_who_was_denied_what() 
     let plain = account.user(&world, "plain", &[]).await;
     let mut things = Things::make(&world, &account).await;
     let mut denied = Vec::new();
-    for (index, route) in Api::routes().iter().enumerate() {
+    for (index, route) in Api::routes().iter().enumerate().filter(|(_, route)| !of_keystone(route)) {
         things.renew(&world, route).await;
         let ask = things.sample(route).ask(&world, index).by(&plain.token).header("user-agent", "walker/1");
         let reply = ask.await;

@@ -89,7 +89,8 @@ async fn who(api: &Api, call: &Call, account: &str) -> Answer {
     let permit = signed.caller.authorize::<Check>(&signed.now, &signed.rows)?;
     let now = api.app.now(&signed.rows);
     let found = steps.runners(permit.rows(), permit.account(), now)?;
-    let items = found.principals.iter().map(PrincipalView::new).collect();
+    let items: Vec<_> = found.principals.iter().map(PrincipalView::new).collect();
+    api.saw(call, signed.caller.asks(), "check.workflow-who", steps.shown(), !items.is_empty());
     let runners = Runners { items, truncated: found.is_cut };
     Ok(reply::at(signed.rows.revision(), StatusCode::OK, &runners))
 }
@@ -104,6 +105,10 @@ async fn check(api: &Api, call: &Call, account: &str) -> Answer {
         Some(principal) => steps.stop(&signed.rows, signed.caller.account(), &principal, now)?,
         None => steps.first(),
     };
+    // As in a check, a name that nobody has is not written down.
+    let whom = about.map_or_else(|| "nobody".to_owned(), |principal| principal.to_string());
+    let target = format!("{} for {whom}", steps.shown());
+    api.saw(call, signed.caller.asks(), "check.workflow", target, stop.is_none());
     let run = Run { can_run: stop.is_none(), stopped_by: stop.map(ToString::to_string) };
     Ok(reply::at(signed.rows.revision(), StatusCode::OK, &run))
 }

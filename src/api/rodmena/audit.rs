@@ -67,7 +67,7 @@ const NAMES: [(&str, &str); 24] = [
     ("check.user-key-permission", "CHECK_API_KEY_PERMISSION"),
     ("read.settings", "GET_SETTINGS"),
     ("settings.update", "UPDATE_SETTINGS"),
-    ("read.audit", "GET_AUDIT"),
+    ("audit.read", "GET_AUDIT"),
     ("account-key.issue-recovery", "GET_ROTATE_KEY"),
     ("account-key.recover", "RECOVER_KEY"),
 ];
@@ -152,7 +152,7 @@ async fn list(api: &Api, call: &Call) -> Answer {
             }
         }
     }
-    api.seen(call, &reader, Seen::new("read.audit", "all"));
+    api.seen(call, &reader, Seen::new("audit.read", "all"));
     Ok(envelope(api, &reader.rows, "The audit trail", page))
 }
 

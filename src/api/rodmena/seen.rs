@@ -3,7 +3,7 @@
 
 use super::caller::{Reader, Written};
 use super::{Api, Call};
-use crate::domain::audit::{Observation, Trail};
+use crate::domain::audit::Observation;
 use crate::domain::{AccountId, Actor, ApiKeyId, SubjectId};
 
 /// Something that was asked or tried.
@@ -62,17 +62,8 @@ impl Api {
     }
 
     fn note(&self, account: AccountId, by: Actor, call: &Call, seen: Seen) {
-        let observation = Observation {
-            trail: Trail::Checks,
-            by,
-            origin: call.origin(),
-            action: seen.action.to_owned(),
-            target: seen.target,
-            success: seen.success,
-            detail: seen.detail,
-            count: 1,
-            used: seen.used,
-        };
-        self.app.observe(account, observation);
+        let Seen { action, target, success, detail, used } = seen;
+        let observation = call.seen(by, action, target, success);
+        self.app.observe(account, Observation { detail, used, ..observation });
     }
 }

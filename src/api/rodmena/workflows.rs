@@ -97,10 +97,6 @@ impl WorkflowSteps {
         let steps = self.steps.iter().map(|step| names::permission(step)).collect::<Result<_, _>>()?;
         Ok(Steps::new(steps)?)
     }
-
-    fn target(&self) -> String {
-        format!("workflow:{}", self.steps.join(","))
-    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -134,7 +130,7 @@ async fn users_of_all(api: &Api, call: &Call) -> Answer {
         Ok(names)
     })?;
     let members: Vec<Runner> = members.into_iter().map(|name| Runner { user: name.into() }).collect();
-    api.seen(call, &reader, Seen::new("list.memberships", body.target()));
+    api.seen(call, &reader, Seen::new("list.memberships", format!("workflow:{}", steps.shown())));
     let runners = Runners { count: members.len(), members, truncated };
     Ok(envelope(api, &reader.rows, "Who may do every step", runners))
 }
@@ -158,7 +154,7 @@ async fn can_run_all(api: &Api, call: &Call, user: &str) -> Answer {
     let reader = api.reading(call).await?;
     let id = subject::id_of(&user);
     let run = match reader.account {
-        None => Run { can_run: false, stopped_by: body.steps.first().cloned(), reason: None },
+        None => Run { can_run: false, stopped_by: steps.first().map(ToString::to_string), reason: None },
         Some(account) => {
             let is_barred = subject::is_barred(&reader.rows, account, id, reader.now)?;
             let stop = steps.stop(&reader.rows, account, &Principal::Subject(id), reader.now)?;
@@ -169,7 +165,7 @@ async fn can_run_all(api: &Api, call: &Call, user: &str) -> Answer {
             }
         }
     };
-    let seen = Seen::new("check.permission", format!("subject/{user} {}", body.target()));
+    let seen = Seen::new("check.permission", format!("subject/{user} workflow:{}", steps.shown()));
     api.seen(call, &reader, seen.answered(run.can_run));
     Ok(envelope(api, &reader.rows, &format!("Whether {user} may do every step"), run))
 }

@@ -1,12 +1,15 @@
 //! The cluster as one of its nodes sees it, for operators.
 
+use std::time::SystemTime;
+
 use reqwest::Method;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::call::answer;
 use super::super::path::Target;
 use super::super::proof::Proof;
-use super::{Answer, Call, Client, Read, Write};
+use super::super::wire;
+use super::{Answer, AuditHead, AuditQuery, AuditRecord, Call, Client, Page, Read, Write};
 use crate::secret::Secret;
 
 /// The cluster as the node that answered sees it.
@@ -114,6 +117,40 @@ pub struct ReloadedKeys {
     pub now: KeyStatus,
 }
 
+/// An account as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ListedAccount {
+    /// Its id.
+    pub id: String,
+    /// Who may do everything in it: `root`, `key_holder` or `cluster`.
+    pub owner: String,
+    /// `open` or `closed`.
+    pub state: String,
+    /// When it was opened.
+    #[serde(deserialize_with = "wire::time")]
+    pub created_at: SystemTime,
+}
+
+/// A new administrator of the default account.
+#[derive(Clone, Debug, Serialize)]
+pub struct NewAdmin {
+    pub username: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    #[serde(serialize_with = "wire::exposed")]
+    pub password: Secret<String>,
+}
+
+/// An administrator of the default account.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Admin {
+    /// Its user id.
+    pub id: String,
+    pub username: String,
+    /// The default account.
+    pub account: String,
+}
+
 /// For operators of one machine: with a client of one node, because each has a key file of its own.
 impl Client {
     /// Which key seals what on a node.
@@ -129,6 +166,46 @@ impl Client {
     ) -> Call<Answer<ReloadedKeys>, Write> {
         let proof = Proof::Token(operator_token.into());
         Call::writing(self, &proof, Method::POST, Target::new("/v1/cluster/keys/reload"), answer)
+    }
+
+    /// A trail of the cluster itself: what concerns no account, such as tries to sign in to none.
+    pub fn cluster_audit(
+        &self,
+        operator_token: impl Into<Secret<String>>,
+        query: &AuditQuery,
+    ) -> Call<Answer<Page<AuditRecord>>, Read> {
+        let proof = Proof::Token(operator_token.into());
+        Call::reading(self, &proof, Method::GET, query.ask(Target::new("/v1/cluster/audit")), answer)
+    }
+
+    /// Both ends of what was done to the cluster itself.
+    pub fn cluster_audit_head(
+        &self,
+        operator_token: impl Into<Secret<String>>,
+    ) -> Call<Answer<AuditHead>, Read> {
+        let proof = Proof::Token(operator_token.into());
+        Call::reading(self, &proof, Method::GET, Target::new("/v1/cluster/audit/head"), answer)
+    }
+
+    /// The accounts of the cluster behind a cursor, by their ids.
+    pub fn accounts(
+        &self,
+        operator_token: impl Into<Secret<String>>,
+        cursor: Option<&str>,
+    ) -> Call<Answer<Page<ListedAccount>>, Read> {
+        let proof = Proof::Token(operator_token.into());
+        let target = Target::new("/v1/cluster/accounts").query("cursor", cursor);
+        Call::reading(self, &proof, Method::GET, target, answer)
+    }
+
+    /// Makes an administrator of the default account, the first or another.
+    pub fn create_admin(
+        &self,
+        operator_token: impl Into<Secret<String>>,
+        new: &NewAdmin,
+    ) -> Call<Answer<Admin>, Write> {
+        let proof = Proof::Token(operator_token.into());
+        Call::writing(self, &proof, Method::POST, Target::new("/v1/cluster/admins"), answer).json(new)
     }
 
     /// The cluster as one node sees it, with an operator's token. Of a client of one node it is that node.

@@ -14,15 +14,19 @@ mod passwords;
 mod roles;
 mod service_accounts;
 mod sessions;
+mod settings;
 mod sign_in;
 mod tokens;
 mod transactions;
 mod users;
 
 pub use accounts::{AccountState, AccountView, Jwk, Jwks, NewAccount, OpenedAccount};
-pub use audit::{Audit, AuditRecord};
+pub use audit::{Audit, AuditHead, AuditQuery, AuditRecord, Trail};
 pub use checks::{Checks, Holder, Holders, Question, Run, Runners, Verdict, WorkflowQuestion};
-pub use cluster::{ClusterStatus, KeyStatus, MemberStatus, NodeRole, ReloadedKeys, SealingKey, SealingRole};
+pub use cluster::{
+    Admin, ClusterStatus, KeyStatus, ListedAccount, MemberStatus, NewAdmin, NodeRole, ReloadedKeys,
+    SealingKey, SealingRole,
+};
 pub use memberships::{Changed, Memberships, Principal, PrincipalKind, PrincipalView};
 pub use page::{Page, Pages};
 pub use passwords::{Breach, PasswordStrength};
@@ -32,6 +36,10 @@ pub use service_accounts::{
     ServiceAccounts, ServiceStatus, ShownApiKey,
 };
 pub use sessions::{SessionRefresh, SessionView, Sessions, SignInMethod};
+pub use settings::{
+    CharacterClass, FailureCount, Lockout, LockoutRule, PasswordPolicy, PasswordsRule, RegistrationRule,
+    RetentionRule, Settings, SettingsChanges,
+};
 pub use sign_in::{RefreshStyle, Tokens};
 pub use tokens::{Introspection, TokenCalls, Validity};
 pub use transactions::{Committed, Precondition, Step, StepResult, Transaction};

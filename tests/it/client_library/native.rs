@@ -5,9 +5,10 @@ use std::time::Duration;
 use conclave::api::Api;
 use conclave::auth::kek::Kek;
 use conclave::client::native::{
-    AccountState, ApiKeyStatus, NewAccount, NewApiKey, NewRole, NewServiceAccount, NewUser, NodeRole,
-    Principal, PrincipalKind, Question, RoleChanges, SealingRole, ServiceStatus, SessionRefresh,
-    SignInMethod, Step, Transaction, UserChanges, UserStatus, WorkflowQuestion,
+    AccountState, ApiKeyStatus, AuditQuery, LockoutRule, NewAccount, NewAdmin, NewApiKey, NewRole,
+    NewServiceAccount, NewUser, NodeRole, Principal, PrincipalKind, Question, RoleChanges, SealingRole,
+    ServiceStatus, SessionRefresh, SettingsChanges, SignInMethod, Step, Trail, Transaction, UserChanges,
+    UserStatus, WorkflowQuestion,
 };
 use conclave::client::{Client, Consistency, Error, Session};
 
@@ -48,6 +49,10 @@ async fn every_operation_has_a_method_that_works() {
 
     let records = account.audit().list(0, Some(3)).await.unwrap().value.items;
     assert_eq!(records.iter().map(|record| record.sequence).collect::<Vec<_>>(), [1, 2, 3]);
+    let of_users = AuditQuery { action: Some("user.*".to_owned()), limit: Some(2), ..AuditQuery::default() };
+    let found = account.audit().search(&of_users).await.unwrap().value;
+    assert!(found.items.iter().all(|record| record.action.starts_with("user.")) && found.next.is_some());
+    assert!(account.audit().head(Trail::Acts).await.unwrap().sequence >= 3);
     let refused = client.cluster_status("not the operator's".to_owned()).await.unwrap_err();
     assert_eq!(refused.code(), Some("not_operator"));
     let operator = Kek::read_file(World::key_file()).unwrap().operator_token().expose().clone();
@@ -57,6 +62,7 @@ async fn every_operation_has_a_method_that_works() {
     let status = client.cluster_status(operator).await.unwrap();
     assert_eq!((status.node, status.members.len()), (1, 3));
     assert!(status.role != NodeRole::Unknown && status.members.iter().all(|member| member.is_voter));
+    of_operators(&client).await;
     root.sign_out().await.unwrap();
 
     let asked = relay.asked();
@@ -67,6 +73,21 @@ async fn every_operation_has_a_method_that_works() {
         .map(|route| route.name)
         .collect();
     assert!(missing.is_empty(), "operations without a method in conclave::client: {missing:#?}");
+}
+
+async fn of_operators(client: &Client) {
+    let operator = || Kek::read_file(World::key_file()).unwrap().operator_token().expose().clone();
+    let accounts = client.accounts(operator(), None).await.unwrap().value.items;
+    assert_eq!((accounts[0].id.as_str(), accounts[0].owner.as_str()), ("000000000001", "cluster"));
+    let head = client.cluster_audit_head(operator()).await.unwrap();
+    assert!(head.sequence > 0);
+    let query = AuditQuery { action: Some("cluster.install-secrets".to_owned()), ..AuditQuery::default() };
+    assert_eq!(client.cluster_audit(operator(), &query).await.unwrap().items[0].by, "system");
+    let username = format!("admin-{}", unique());
+    let password = PASSWORD.to_owned().into();
+    let made =
+        client.create_admin(operator(), &NewAdmin { username: username.clone(), email: None, password });
+    assert_eq!(made.await.unwrap().username, username);
 }
 
 /// Whether a request line is one of this route.
@@ -124,6 +145,12 @@ async fn people(client: &Client, root: &Session) {
     assert_eq!((judged.score, judged.breaches[0].code.as_str()), (1, "common"));
     assert!(account.password_strength(PASSWORD, &[]).await.unwrap().breaches.is_empty());
     users.set_password("ann", PASSWORD).await.unwrap();
+    let settings = account.settings().await.unwrap();
+    let lockout = Some(LockoutRule { failures: 7, ..settings.lockout });
+    let other = SettingsChanges { lockout, ..SettingsChanges::default() };
+    assert_eq!(account.change_settings(&other).await.unwrap().lockout.failures, 7);
+    assert!(!users.lockout("ann").await.unwrap().locked);
+    users.unlock("ann").await.unwrap();
     let tokens = account.sign_in("ann", PASSWORD).await.unwrap().value;
     let sessions = account.sessions();
     let listed = sessions.list(&ann).await.unwrap().value.items;

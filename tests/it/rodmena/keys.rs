@@ -1,13 +1,13 @@
 //! The client key: what is one, what it owns, and what it opens (contract part 3.1).
 
+use conclave::app::Request;
 use conclave::auth::client_key::ClientKey;
-use conclave::domain::holder;
-use conclave::replica::Freshness;
+use conclave::domain::{AccountId, Action, Actor, Command, Origin, holder};
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::{Key, code, data, new_key, no, yes};
-use crate::harness::{PATIENCE, World};
+use crate::harness::{Own, PATIENCE, World};
 
 #[tokio::test]
 async fn without_a_well_formed_key_nothing_is_told_not_even_what_there_is() {
@@ -200,9 +200,38 @@ async fn a_retry_under_one_idempotency_key_is_given_the_first_answer() {
     }
 }
 
+#[tokio::test]
+async fn where_no_accounts_are_opened_for_keys_those_that_are_there_go_on() {
+    let node = Own::start(1, "key_accounts = 'off'\n").await;
+    let key = Key::new(&node);
+    assert_eq!(key.get(0, "/roles").await.json, json!({"result": []}));
+    for (method, path) in [("POST", "/role/r"), ("POST", "/apikeys/user/u"), ("POST", "/keys/get_rotate_key")]
+    {
+        assert_eq!(code(&key.ask(0, method, path).await.is(403)), "key_accounts_off", "{path}");
+    }
+    let reply = key.send(0, "PUT", "/settings", json!({"strict_users": true})).await.is(403);
+    assert_eq!(code(&reply), "key_accounts_off");
+    // What has nothing to write is answered as ever.
+    no(&key.post(0, "/permission/r/p").await);
+    data(&key.post(0, "/keys/rotate").await);
+    let hash = ClientKey::parse(&key.text).unwrap().hash();
+    assert_eq!(holder::account_of(&node.nodes[0].cluster().view(), &hash).unwrap(), None);
+    // An account that was opened before, as it is when the setting is changed.
+    let open = Action::OpenKeyAccount { key: hash };
+    let account = AccountId::parse("123456789012").unwrap();
+    let request = Request::once(Instant::now() + PATIENCE, Origin::default());
+    let command = Command {
+        account,
+        by: Actor::Anonymous,
+        origin: Origin::default(),
+        expect: Vec::new(),
+        action: open,
+    };
+    node.nodes[0].app().execute(&command, &request).await.unwrap();
+    yes(&key.post(0, "/role/r").await);
+}
+
 async fn owns_something(key: &str) -> bool {
-    let app = World::node(0).app();
-    let view = app.view(Freshness::Linearizable, Instant::now() + PATIENCE).await.unwrap();
     let hash = ClientKey::parse(key).unwrap().hash();
-    holder::account_of(&view, &hash).unwrap().is_some()
+    holder::account_of(&World::view(0).await, &hash).unwrap().is_some()
 }

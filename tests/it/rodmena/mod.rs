@@ -16,11 +16,14 @@ mod user_keys;
 mod workflows;
 
 use conclave::api::routes::Route;
+use conclave::auth::client_key::ClientKey;
 use conclave::auth::mint::Mint;
 use conclave::clock::{Clock, LogTime, SystemClock, rfc3339};
+use conclave::domain::holder;
 use serde_json::{Value, json};
 
 use crate::client::{Ask, Client, Reply};
+use crate::harness::World;
 use crate::requests::Sample;
 
 /// A client key that nobody has.
@@ -126,12 +129,20 @@ fn code(reply: &Reply) -> &str {
     reply.json["details"]["code"].as_str().unwrap_or_else(|| panic!("{}", reply.json))
 }
 
+/// The account that belongs to a client key.
+pub(crate) async fn account_of(key: &str) -> String {
+    let hash = ClientKey::parse(key).unwrap().hash();
+    holder::account_of(&World::view(0).await, &hash).unwrap().unwrap().to_string()
+}
+
 /// An account that belongs to a client key, with one of each thing, for tests that walk over all routes.
 #[derive(Clone, Debug)]
 pub(crate) struct Holder {
     key: String,
     user_key: (String, String),
     recovery: String,
+    /// Of another account, where nothing was given out for the case that the key is lost.
+    untold: String,
 }
 
 impl Holder {
@@ -141,7 +152,25 @@ impl Holder {
         let user_key = key.user_key("john").await;
         let recovery =
             data(&key.post(0, "/keys/get_rotate_key").await)["rotate_key"].as_str().unwrap().to_owned();
-        Self { key: key.text.clone(), user_key, recovery }
+        let untold = Key::new(client);
+        untold.role("admin", &[], &[]).await;
+        Self { key: key.text.clone(), user_key, recovery, untold: untold.text }
+    }
+
+    /// Brings about that the route has something to change.
+    pub(crate) async fn prepare(&self, client: &Client, route: &Route) {
+        let key = Key::with(client, &self.key);
+        match (route.method, route.pattern) {
+            ("POST", "/api/role/{role}") => key.delete(0, "/role/admin").await,
+            ("POST", "/api/permission/{role}/{permission}") => {
+                key.delete(0, "/permission/admin/deploy").await
+            }
+            ("POST", "/api/membership/{user}/{role}") => key.delete(0, "/membership/john/admin").await,
+            ("PUT", "/api/settings") => {
+                key.send(0, "PUT", "/settings", json!({"strict_users": true})).await.is(200)
+            }
+            _ => return,
+        };
     }
 
     /// A request that succeeds if its sender may, with only what must be there.
@@ -166,13 +195,7 @@ impl Holder {
             _ => Value::Null,
         };
         let body = Some(body).filter(|body| !body.is_null());
-        Sample {
-            name: route.name,
-            method: route.method,
-            path,
-            body,
-            key: Some(self.key.clone()),
-            account: None,
-        }
+        let key = if route.pattern.ends_with("/get_rotate_key") { &self.untold } else { &self.key };
+        Sample { name: route.name, method: route.method, path, body, key: Some(key.clone()), account: None }
     }
 }
