@@ -1,5 +1,7 @@
 //! A node answers as its API document says; its browser is there; a scrape shows its figures.
 
+mod token_service;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -138,6 +140,7 @@ async fn a_node_answers_as_the_document_says() {
     goodbyes(&mut asker).await;
     seed_of_iam(&mut asker).await;
     authorization_by_key(&mut asker).await;
+    token_service::ask_all(&mut asker).await;
     operators(&mut asker).await;
     asker.token = String::new();
     asker.ask("GET /health", &[], None, 200).await;

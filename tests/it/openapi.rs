@@ -123,7 +123,9 @@ fn check_body(document: &Value, place: &str, operation: &Value) {
         .unwrap_or_else(|fault| panic!("{place}: {fault}"));
     let mut more = content["example"].clone();
     more["surprise"] = json!(1);
-    assert!(fits(document, &content["schema"], &more).is_err(), "{place}: takes unknown members");
+    // Clients of the token service may say more than it reads.
+    let takes_more = place.contains(" /api/v1/");
+    assert_eq!(fits(document, &content["schema"], &more).is_ok(), takes_more, "{place}: unknown members");
 }
 
 fn check_replies(document: &Value, place: &str, operation: &Value) {

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::harness::{Account, PATIENCE, World, eventually};
-use crate::requests::{Things, of_client_key};
+use crate::requests::{Things, of_client_key, of_keystone};
 use crate::rodmena::account_of;
 
 /// The records of an account behind a number, as one node has them.
@@ -74,6 +74,10 @@ async fn every_route_that_changes_something_leaves_exactly_one_record() {
     let mut things = Things::make(&world, &account).await;
     let mut walked = 0;
     for (index, route) in Api::routes().iter().enumerate().filter(|(_, route)| route.method != "GET") {
+        // The token service does several things at once, and tells of them in a story of its own.
+        if of_keystone(route) || route.pattern.starts_with("/v1/cluster/") {
+            continue;
+        }
         things.renew(&world, route).await;
         prepare(&world, &things, route).await;
         let sample = things.sample(route);
@@ -112,7 +116,7 @@ async fn every_denial_leaves_exactly_one_record_that_says_who_was_denied_what() 
     let plain = account.user(&world, "plain", &[]).await;
     let mut things = Things::make(&world, &account).await;
     let mut denied = Vec::new();
-    for (index, route) in Api::routes().iter().enumerate() {
+    for (index, route) in Api::routes().iter().enumerate().filter(|(_, route)| !of_keystone(route)) {
         things.renew(&world, route).await;
         let ask = things.sample(route).ask(&world, index).by(&plain.token).header("user-agent", "walker/1");
         let reply = ask.await;

@@ -56,7 +56,6 @@ struct AdminView {
 
 async fn create(api: &Api, call: &Call) -> Answer {
     let body: NewAdmin = call.json()?;
-    api.operator(call)?;
     let person = Person {
         name: Some(UserName::parse(&body.username)?),
         email: body.email.as_deref().map(Email::parse).transpose()?,
@@ -64,6 +63,7 @@ async fn create(api: &Api, call: &Call) -> Answer {
         last_name: None,
         password: WantedPassword::parse(body.password, PasswordPolicy::MODERN)?,
     };
+    api.operator(call)?;
     let account = AccountId::DEFAULT;
     let (id, done) = api.app.create_admin(person, &call.request(account.as_str(), "operator")?).await?;
     let stored = user::find(&done.view, account, id)?.ok_or_else(bad_id)?;

@@ -12,6 +12,7 @@ mod races;
 mod revocation;
 mod service;
 mod tokens;
+mod trail;
 mod users;
 
 use base64::Engine;
