@@ -52,8 +52,9 @@ pub(crate) fn fits(document: &Value, schema: &Value, value: &Value) -> Result<()
             "items" => {
                 value.as_array().into_iter().flatten().try_for_each(|item| fits(document, rule, item))?;
             }
-            "minimum" if value.as_f64() < rule.as_f64() => return fault(keyword),
-            "maximum" if value.as_f64() > rule.as_f64() => return fault(keyword),
+            // These say nothing of what is no number.
+            "minimum" if value.is_number() && value.as_f64() < rule.as_f64() => return fault(keyword),
+            "maximum" if value.is_number() && value.as_f64() > rule.as_f64() => return fault(keyword),
             other if JUDGED.contains(&other) || NOTES.contains(&other) || OF_HEADERS.contains(&other) => {}
             other => return fault(&format!("the keyword {other} is not known")),
         }

@@ -222,13 +222,12 @@ impl Desk {
 
     /// Makes anew what the route names and could take away.
     pub(crate) async fn renew(&mut self, client: &Client, route: &Route) {
+        // Somebody who asked before may have ended all its sessions.
+        self.admin = Self::login(client, &self.account, &["admin"]).await;
         if route.pattern.contains("{client_id}") || route.pattern.ends_with("service-token") {
             self.client = Self::program(client, &self.account, &self.admin).await;
         } else {
             self.user = Self::login(client, &self.account, &["user"]).await;
-        }
-        if ["/logout", "/change-password"].iter().any(|end| route.pattern.ends_with(end)) {
-            self.admin = Self::login(client, &self.account, &["admin"]).await;
         }
     }
 
