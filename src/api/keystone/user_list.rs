@@ -10,9 +10,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::user_view::ManagedView;
 use crate::app::Permit;
+use crate::app::passwords::names_of;
 use crate::app::permit::ReadUsers;
 use crate::domain::user::{self, User};
-use crate::domain::{Principal, Rejection, RoleName, Timestamp, UserId, lockout, membership};
+use crate::domain::{Email, Principal, Rejection, RoleName, Timestamp, UserId, lockout, membership};
 use crate::http::problem::Problem;
 
 /// Which users, in which order.
@@ -199,19 +200,13 @@ impl Listing {
                 Key::Time(attempts.last_success.unwrap_or_default())
             }
             Field::Username => Key::Text(user.login().to_lowercase()),
-            Field::Email => Key::Text(user.email.as_ref().map(|email| email.folded()).unwrap_or_default()),
+            Field::Email => Key::Text(user.email.as_ref().map(Email::folded).unwrap_or_default()),
         })
     }
 }
 
 fn has_part(user: &User, part: &str) -> bool {
-    let texts = [
-        user.name.as_ref().map(|text| text.as_str()),
-        user.email.as_ref().map(|text| text.as_str()),
-        user.first_name.as_ref().map(|text| text.as_str()),
-        user.last_name.as_ref().map(|text| text.as_str()),
-    ];
-    texts.into_iter().flatten().any(|text| text.to_lowercase().contains(part))
+    names_of(user).into_iter().any(|text| text.to_lowercase().contains(part))
 }
 
 #[cfg(test)]
