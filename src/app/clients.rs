@@ -11,6 +11,7 @@
 //! the same moment may leave a third, which the next one ends.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::tokens::stored_hash;
 use super::users::MintedKey;
@@ -63,7 +64,7 @@ const PREFIX: &str = "client:";
 /// A hundred years: a client's secret does not expire, and every reader of times can show when.
 const NEVER: Lifetime = Lifetime::from_secs(100 * 365 * 86_400);
 /// A change that was overtaken by another is worked out again so often.
-const ATTEMPTS: u32 = 3;
+const ATTEMPTS: u32 = 8;
 
 /// The role that holds a client's own scopes.
 ///
@@ -125,7 +126,7 @@ impl App {
     /// minds; a change that others overtook is worked out again otherwise.
     ///
     /// # Errors
-    /// The rule that refused it.
+    /// The rule that refused it; [`Failure::Busy`] when it was overtaken too often.
     pub async fn change_client(
         &self,
         caller: &Caller,
@@ -134,8 +135,7 @@ impl App {
         seen: Option<u64>,
         request: &Request,
     ) -> Result<Done, Failure> {
-        let mut attempt = 0;
-        loop {
+        for attempt in 1..=ATTEMPTS {
             let view = self.view(Freshness::Linearizable, request.deadline).await?;
             let (stored, client) = find(&view, caller.account(), id)?;
             let revision = seen.unwrap_or(stored.revision);
@@ -144,13 +144,12 @@ impl App {
             let mut actions = changes.actions(&view, caller.account(), &stored.value, &mut expect)?;
             actions.push(action);
             let order = caller.orders(request, expect, Action::Transaction(actions));
-            attempt += 1;
             match self.execute(&order, &request.step(attempt)).await {
-                Err(Failure::Rejected(Rejection::PreconditionFailed { .. }))
-                    if seen.is_none() && attempt < ATTEMPTS => {}
+                Err(Failure::Rejected(Rejection::PreconditionFailed { .. })) if seen.is_none() => {}
                 other => return other,
             }
         }
+        Err(Failure::Busy { retry_after: Duration::from_secs(1) })
     }
 
     /// Deletes a client, its secrets, its tokens and the role of its scopes.

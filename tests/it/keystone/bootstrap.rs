@@ -1,10 +1,17 @@
 //! The first administrator: by settings, once, whichever nodes propose it; and by the operator.
 
+use conclave::app::Request;
+use conclave::app::accounts::Person;
+use conclave::app::passwords::WantedPassword;
 use conclave::auth::kek::Kek;
+use conclave::domain::policy::PasswordPolicy;
+use conclave::domain::{Origin, UserName};
+use futures_util::future::join_all;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{AT, SECRET, Service, claims, details, refused, sign_in};
-use crate::harness::{Own, PASSWORD, World, eventually, unique};
+use crate::harness::{Own, PASSWORD, PATIENCE, World, eventually, unique};
 
 #[tokio::test]
 async fn three_nodes_that_propose_an_administrator_make_one() {
@@ -34,6 +41,40 @@ async fn three_nodes_that_propose_an_administrator_make_one() {
     let short = own.post(0, format!("{AT}/admin/users")).by(&token).json(&body).await;
     let short = refused(short, 400, "validation_failed");
     assert_eq!(details(&short), ["A password has at least 20 characters."]);
+    for node in own.nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn of_several_first_administrators_one_is_made_and_never_another() {
+    let own = Own::start(3, "").await;
+    let propose = |node: usize| {
+        let person = Person {
+            name: Some(UserName::parse(&format!("first-{node}")).unwrap()),
+            email: None,
+            first_name: None,
+            last_name: None,
+            password: WantedPassword::parse(PASSWORD.to_owned().into(), PasswordPolicy::MODERN).unwrap(),
+        };
+        let app = own.nodes[node % 3].app();
+        async move {
+            let request = Request::once(Instant::now() + PATIENCE, Origin::default());
+            app.create_first_admin(person, &request).await.unwrap().map(|(id, _)| (node, id))
+        }
+    };
+    let made: Vec<_> = join_all((0..6).map(propose)).await.into_iter().flatten().collect();
+    let [(node, id)] = made[..] else { panic!("{made:?}") };
+    let token = sign_in(&own, 0, &format!("first-{node}"), PASSWORD).await.is(200).text("access_token");
+    let listed = own.get(1, format!("{AT}/admin/users")).by(&token).await.is(200);
+    assert_eq!(listed.json["pageable"]["totalElements"], 1, "{}", listed.json);
+    assert_eq!(listed.json["content"][0]["id"], id.to_string());
+    // Also when it is gone.
+    let body = json!({"username": "other", "email": "o@x.test", "password": SECRET, "roles": ["admin"]});
+    own.post(2, format!("{AT}/admin/users")).by(&token).json(&body).await.is(201);
+    let other = sign_in(&own, 0, "other", SECRET).await.is(200).text("access_token");
+    own.delete(1, format!("{AT}/admin/users/{id}")).by(&other).await.is(204);
+    assert!(propose(9).await.is_none());
     for node in own.nodes {
         node.stop().await;
     }
