@@ -69,7 +69,7 @@ mod tests {
             assert_eq!((problem.status().as_u16(), problem.code()), (400, code), "{body:?}");
             assert!(!format!("{problem:?}").contains("hunter2"), "{problem:?}");
         }
-        assert_eq!(parse::<Credentials>(&[b'a'; MAX_BODY_BYTES + 1]).unwrap_err().status(), 413);
+        assert_eq!(parse::<Credentials>(&vec![b'a'; MAX_BODY_BYTES + 1]).unwrap_err().status(), 413);
     }
 
     #[test]

@@ -243,10 +243,12 @@ struct Changes {
     /// Seconds, 60 to 86400; null leaves it to the nodes again.
     #[serde(alias = "token_lifetime", default, deserialize_with = "said")]
     #[schema(value_type = Option<u64>)]
+    #[expect(clippy::option_option, reason = "not said, null and a number are three things")]
     token_lifetime: Option<Option<u64>>,
 }
 
 /// Tells null, which says something here, from what is not said.
+#[expect(clippy::option_option, reason = "as above")]
 fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }

@@ -73,6 +73,7 @@ pub(super) fn invalid(faults: Vec<String>) -> Problem {
 }
 
 /// Why a person is not signed in. That somebody is disabled or locked out is told only to who knows the password.
+#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else there is, is worded as elsewhere")]
 pub(super) fn of_sign_in(api: &Api, failure: Failure) -> Problem {
     match failure {
         Failure::Rejected(Rejection::BadCredentials) => {
@@ -83,6 +84,7 @@ pub(super) fn of_sign_in(api: &Api, failure: Failure) -> Problem {
 }
 
 /// Why somebody who gave the right password is refused.
+#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else there is, is worded as elsewhere")]
 pub(super) fn of_person(api: &Api, failure: Failure) -> Problem {
     match failure {
         Failure::Disabled => Problem::forbidden("account_disabled", "The user account is disabled."),
@@ -100,6 +102,7 @@ pub(super) fn of_person(api: &Api, failure: Failure) -> Problem {
 
 /// Why a client gets no token. `basic` says that it tried HTTP Basic, which the challenge then names (RFC 6749
 /// section 5.2).
+#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else there is, is worded as elsewhere")]
 pub(super) fn of_client(failure: Failure, basic: bool) -> Problem {
     match failure {
         Failure::Rejected(Rejection::BadCredentials) => {
@@ -129,6 +132,7 @@ pub(super) fn of_token(bad: BadToken) -> Problem {
 
 /// Why an order was not carried out. A role that a body names and that is not there is the body's fault: nothing
 /// is missing at the path.
+#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else there is, is worded as elsewhere")]
 pub(super) fn of_order(failure: Failure) -> Problem {
     match failure {
         Failure::WeakPassword(breaches) => invalid(breaches.iter().map(ToString::to_string).collect()),

@@ -14,7 +14,7 @@ use super::{Answer, Api, Call, Operation, Route, passwords, route, scope};
 use crate::api::call::bad_id;
 use crate::api::reply;
 use crate::api::signed::expected;
-use crate::app::{Caller, Failure};
+use crate::app::Caller;
 use crate::domain::user::{self, UserChanges};
 use crate::domain::{Principal, Rejection, Resource, UserId};
 use crate::http::problem::Problem;
@@ -106,6 +106,7 @@ async fn change(api: &Api, call: &Call) -> Answer {
 #[derive(Deserialize, ToSchema)]
 #[schema(as = KeystoneNewPassword)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the names are those of the wire")]
 struct NewPassword {
     #[serde(alias = "current_password")]
     #[schema(value_type = String, format = Password)]
@@ -133,12 +134,13 @@ async fn change_password(api: &Api, call: &Call) -> Answer {
     let request = named(call, &signed.caller)?;
     let new = passwords::wanted(api, new);
     let done = api.app.change_password(&signed.caller, id, Some(current), new, &request).await;
-    let done = done.map_err(|failure| match failure {
+    let done = done.map_err(|failure| {
         // Not 401: the token is good, and a client would throw it away.
-        Failure::Rejected(Rejection::BadCredentials) => {
+        if failure == Rejection::BadCredentials.into() {
             Problem::bad_request("invalid_grant", "The current password is wrong.")
+        } else {
+            of_person(api, failure)
         }
-        other => of_person(api, other),
     })?;
     Ok(reply::at(done.revision, StatusCode::OK, &Message { message: "Password changed successfully" }))
 }

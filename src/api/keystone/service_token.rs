@@ -73,5 +73,5 @@ async fn service_token(api: &Api, call: &Call) -> Answer {
     let request = call.request(account.as_str(), "")?;
     let (name, secret) = (Some(client.id.as_str()), client.secret.expose());
     let tokens = api.app.sign_in_with_key(account, name, secret, &terms, &request).await;
-    given(&tokens.map_err(|failure| of_client(failure, client.is_basic))?)
+    Ok(given(&tokens.map_err(|failure| of_client(failure, client.is_basic))?))
 }

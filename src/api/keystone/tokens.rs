@@ -5,6 +5,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 use warp::http::StatusCode;
 use warp::http::header::{HeaderValue, PRAGMA};
+use warp::reply::Response;
 
 use super::body::{joined, must_grant, needed, scopes};
 use super::caller::{account, agrees};
@@ -107,7 +108,7 @@ async fn token(api: &Api, call: &Call) -> Answer {
         }
         None => api.app.sign_in_nobody(password, &call.request("", "")?).await,
     };
-    given(&tokens.map_err(|failure| of_sign_in(api, failure))?)
+    Ok(given(&tokens.map_err(|failure| of_sign_in(api, failure))?))
 }
 
 /// What a refresh token is presented with.
@@ -133,16 +134,16 @@ async fn refresh(api: &Api, call: &Call) -> Answer {
         must_grant(grant, "refresh_token")?;
     }
     let scope = scopes(body.scope.as_deref())?;
-    let (account, token) = inner(call, body.refresh_token)?;
+    let (account, token) = inner(call, &body.refresh_token)?;
     let client = body.client_id.as_deref();
     let asked = Asked { family: Family::Keystone, token: token.expose(), scope, client };
     let request = call.request(account.as_str(), "")?;
-    given(&api.app.refresh(account, &asked, &request).await?)
+    Ok(given(&api.app.refresh(account, &asked, &request).await?))
 }
 
 /// The refresh token in its dress, and whose account it says it is of. What is none is handed on as one that there
 /// is not, to be refused and counted like any that is not good.
-fn inner(call: &Call, dressed: Secret<String>) -> Result<(AccountId, Secret<String>), Problem> {
+fn inner(call: &Call, dressed: &Secret<String>) -> Result<(AccountId, Secret<String>), Problem> {
     if let Some((said, token)) = undress(dressed.expose())
         && let Ok(account) = AccountId::parse(&said)
         && agrees(call, account)?
@@ -153,7 +154,7 @@ fn inner(call: &Call, dressed: Secret<String>) -> Result<(AccountId, Secret<Stri
 }
 
 /// Tokens as OAuth has them (RFC 6749 section 5.1).
-pub(super) fn given(tokens: &Tokens) -> Answer {
+pub(super) fn given(tokens: &Tokens) -> Response {
     let body = TokenResponse {
         access_token: tokens.access.expose(),
         refresh_token: tokens.refresh.as_ref().map(|token| token.expose().as_str()),
@@ -165,5 +166,5 @@ pub(super) fn given(tokens: &Tokens) -> Answer {
     let mut response = reply::at(tokens.revision, StatusCode::OK, &body);
     // The `Cache-Control` that belongs to it is on every reply.
     response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
-    Ok(response)
+    response
 }

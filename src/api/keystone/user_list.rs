@@ -12,7 +12,9 @@ use super::user_view::ManagedView;
 use crate::app::Permit;
 use crate::app::permit::ReadUsers;
 use crate::domain::user::{self, User};
-use crate::domain::{Principal, Rejection, RoleName, Timestamp, UserId, lockout, membership};
+use crate::domain::{
+    Email, Label, Principal, Rejection, RoleName, Timestamp, UserId, UserName, lockout, membership,
+};
 use crate::http::problem::Problem;
 
 /// Which users, in which order.
@@ -199,17 +201,17 @@ impl Listing {
                 Key::Time(attempts.last_success.unwrap_or_default())
             }
             Field::Username => Key::Text(user.login().to_lowercase()),
-            Field::Email => Key::Text(user.email.as_ref().map(|email| email.folded()).unwrap_or_default()),
+            Field::Email => Key::Text(user.email.as_ref().map(Email::folded).unwrap_or_default()),
         })
     }
 }
 
 fn has_part(user: &User, part: &str) -> bool {
     let texts = [
-        user.name.as_ref().map(|text| text.as_str()),
-        user.email.as_ref().map(|text| text.as_str()),
-        user.first_name.as_ref().map(|text| text.as_str()),
-        user.last_name.as_ref().map(|text| text.as_str()),
+        user.name.as_ref().map(UserName::as_str),
+        user.email.as_ref().map(Email::as_str),
+        user.first_name.as_ref().map(Label::as_str),
+        user.last_name.as_ref().map(Label::as_str),
     ];
     texts.into_iter().flatten().any(|text| text.to_lowercase().contains(part))
 }

@@ -66,7 +66,7 @@ async fn one_client_gets_an_id() {
     let service = Service::new(&world).await;
     for _ in 0..ROUNDS {
         let name = format!("racer-{}", unique());
-        let spelled = |node: usize| if node % 2 == 0 { name.clone() } else { name.to_uppercase() };
+        let spelled = |node: usize| if node.is_multiple_of(2) { name.clone() } else { name.to_uppercase() };
         let body = |node: usize| json!({"clientId": spelled(node), "scopes": [format!("s{node}")]});
         let replies = at_once(|node| service.ask(node, "POST", "/admin/clients").json(&body(node))).await;
         let won = winner(replies, 201, 409, "conflict");
