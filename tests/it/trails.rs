@@ -28,7 +28,7 @@ async fn records(node: usize, account: &str, trail: Trail, after: u64) -> Vec<Au
 }
 
 /// Routes that ask and change nothing, though they are no GET.
-const QUESTIONS: [&str; 9] = [
+const QUESTIONS: [&str; 10] = [
     "/check",
     "/check/batch",
     "/tokens/introspect",
@@ -38,6 +38,7 @@ const QUESTIONS: [&str; 9] = [
     "/workflows/user/{user}",
     "/apikeys/validate",
     "/apikeys/check_permission",
+    "/password-strength",
 ];
 
 /// Brings about that the route has something to change.
