@@ -186,7 +186,7 @@ async fn watch_over(
                     if let Some(person) = &admin {
                         admin::make(&app, person).await;
                     }
-                    std::future::pending::<()>().await;
+                    return std::future::pending().await;
                 }
                 Err(NotOpened::NotYet(failure)) => {
                     tracing::debug!(%failure, "the cluster's secrets are not open yet");

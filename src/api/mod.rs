@@ -53,7 +53,11 @@ impl Api {
         Ok(Router::new()
             .with(Surface::new("/v1", self.filter(native::routes())?))
             .with(Surface::new("/iam", self.filter(iam::routes())?).render(problem::detail))
-            .with(Surface::new("/api/v1", self.filter(keystone::routes())?).render(keystone::render))
+            .with(
+                Surface::new("/api/v1", self.filter(keystone::routes())?)
+                    .render(keystone::render)
+                    .with_headers(&keystone::HEADERS),
+            )
             .with(
                 Surface::new("/api", self.filter(rodmena::routes())?)
                     .render(rodmena::render)

@@ -42,11 +42,18 @@ pub struct NewClient {
 pub struct ClientChanges {
     pub title: Option<Label>,
     pub audiences: Option<Vec<Label>>,
-    /// `Some(None)` leaves it to the nodes again.
-    pub token_lifetime: Option<Option<Lifetime>>,
+    pub token_lifetime: Option<TokenLifetime>,
     pub scopes: Option<BTreeSet<Permission>>,
     pub roles: Option<Vec<RoleName>>,
     pub enabled: Option<bool>,
+}
+
+/// How long a client's tokens are to be good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenLifetime {
+    /// As long as those of any client.
+    Usual,
+    Own(Lifetime),
 }
 
 /// The longest name of a client: with its prefix it is the name of a role.
@@ -250,7 +257,11 @@ impl ClientChanges {
         Client {
             title: self.title.clone().unwrap_or_else(|| before.title.clone()),
             audiences: self.audiences.clone().unwrap_or_else(|| before.audiences.clone()),
-            token_lifetime: self.token_lifetime.unwrap_or(before.token_lifetime),
+            token_lifetime: match self.token_lifetime {
+                None => before.token_lifetime,
+                Some(TokenLifetime::Usual) => None,
+                Some(TokenLifetime::Own(lifetime)) => Some(lifetime),
+            },
         }
     }
 }

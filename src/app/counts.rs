@@ -9,7 +9,7 @@ use prometheus_client::registry::Registry;
 
 use super::Failure;
 use super::tokens::Tokens;
-use crate::domain::Rejection;
+use crate::domain::{Principal, Rejection, session};
 
 /// The counts of one node since its start. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +44,8 @@ const UNAVAILABLE: &str = "unavailable";
 const ERROR: &str = "error";
 const ACCESS: &str = "access";
 const REFRESH: &str = "refresh";
+/// An access token of a program that proved itself as an OAuth client.
+const SERVICE: &str = "service";
 
 impl Counts {
     /// Every series, at zero: a rate over a series that appears with its first count misses that count.
@@ -53,7 +55,7 @@ impl Counts {
         for result in [SUCCESS, REFUSED, BUSY, UNAVAILABLE, ERROR] {
             drop(counts.attempts.get_or_create(&Attempt { result }));
         }
-        for r#type in [ACCESS, REFRESH] {
+        for r#type in [ACCESS, REFRESH, SERVICE] {
             drop(counts.tokens.get_or_create(&Generated { r#type }));
         }
         counts
@@ -77,7 +79,9 @@ impl Counts {
     pub(super) fn tried(&self, tokens: &Result<Tokens, Failure>) {
         self.guessed(tokens);
         if let Ok(tokens) = tokens {
-            self.generated(ACCESS);
+            let is_client = tokens.session.grant.family == session::Family::Keystone
+                && matches!(tokens.session.principal, Principal::Service(_));
+            self.generated(if is_client { SERVICE } else { ACCESS });
             if tokens.refresh.is_some() {
                 self.generated(REFRESH);
             }

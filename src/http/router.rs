@@ -30,6 +30,7 @@ pub struct Surface {
     gate: Option<Gate>,
     filter: BoxedFilter<(Response,)>,
     render: Render,
+    headers: &'static [(&'static str, &'static str)],
     is_page: bool,
 }
 
@@ -43,6 +44,7 @@ impl Surface {
             gate: None,
             filter: filter.recover(recover).unify().boxed(),
             render: problem::native,
+            headers: &[],
             is_page: false,
         }
     }
@@ -51,6 +53,14 @@ impl Surface {
     #[must_use]
     pub fn render(mut self, render: Render) -> Self {
         self.render = render;
+        self
+    }
+
+    /// Adds these headers to every reply, by their names in small letters: what clients of the surface look for,
+    /// beside what all replies have.
+    #[must_use]
+    pub fn with_headers(mut self, headers: &'static [(&'static str, &'static str)]) -> Self {
+        self.headers = headers;
         self
     }
 
@@ -76,6 +86,10 @@ impl Surface {
 
     pub(super) fn content_security_policy(&self) -> &'static str {
         if self.is_page { PAGE_CSP } else { DATA_CSP }
+    }
+
+    pub(super) const fn headers(&self) -> &'static [(&'static str, &'static str)] {
+        self.headers
     }
 
     pub(super) fn renderer(&self) -> Render {

@@ -169,6 +169,9 @@ impl Edge {
             CONTENT_SECURITY_POLICY,
             surface.map_or_else(default_content_security_policy, Surface::content_security_policy),
         );
+        for (name, value) in surface.map_or(&[][..], Surface::headers) {
+            set(HeaderName::from_static(name), value);
+        }
         if ends.secure {
             set(STRICT_TRANSPORT_SECURITY, "max-age=31536000");
         }

@@ -1,5 +1,6 @@
 //! The program itself: its exit codes, what it says when it cannot start, and that it stops when told to.
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -175,4 +176,42 @@ async fn a_node_stops_gracefully_on_signals_and_with_its_parent() {
     let mut node = Running::start(folder.path(), &["--stop-with-stdin"]).await;
     drop(node.0.stdin.take());
     assert!(node.end().await.success());
+}
+
+#[tokio::test]
+async fn an_administrator_is_made_by_whoever_can_read_the_key_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Running::start(folder.path(), &[]).await;
+    let create = |arguments: &[&str], input: &str| {
+        let mut command = program(folder.path());
+        command.args(["admin", "create"]).args(arguments).env("CONCLAVE_HTTP_LISTEN", node.1.to_string());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // One that needs no input may be gone already.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    };
+    let said = |output: &Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    let first = create(&[], "");
+    assert!(first.status.success(), "{}", stderr(&first));
+    let text = said(&first);
+    let password = text.lines().find_map(|line| line.strip_prefix("password: ")).unwrap();
+    let other = create(&["--username", "grace", "--password-stdin"], "a long and unusual sentence\nmore\n");
+    assert!(other.status.success(), "{}", stderr(&other));
+    assert!(said(&other).starts_with("administrator grace (") && !said(&other).contains("unusual"));
+    for (name, password) in [("admin", password), ("grace", "a long and unusual sentence")] {
+        let body = format!(r#"{{"grant_type":"password","username":"{name}","password":"{password}"}}"#);
+        let answer = ask(node.1, "POST", "/api/v1/auth/token", Some(&body)).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    for (arguments, input, says) in [
+        (&["--username", "grace"][..], "", "name_taken"),
+        (&["--username", "a b"], "", "invalid_value"),
+        (&["--username", "weak", "--password-stdin"], "password\n", "weak_password"),
+        (&["--username", "none", "--password-stdin"], "", "no password"),
+    ] {
+        let output = create(arguments, input);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(stderr(&output).contains(says), "{arguments:?}: {}", stderr(&output));
+    }
 }

@@ -14,6 +14,7 @@ mod bad_input;
 mod cli;
 mod client;
 mod client_library;
+mod clock;
 mod config;
 mod documented;
 mod escalation;

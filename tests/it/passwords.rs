@@ -2,11 +2,10 @@
 //! those that have grown too old.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use conclave::app::{App, Request};
-use conclave::clock::{Clock, LogTime, SystemClock};
+use conclave::clock::Clock;
 use conclave::domain::policy::PasswordPolicy;
 use conclave::domain::settings::{PasswordRule, SettingsChanges};
 use conclave::domain::{AccountId, Action, Actor, Command, Lifetime, Origin};
@@ -16,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::client::{Client, Reply};
+use crate::clock::Forward;
 use crate::harness::{Account, NEW_PASSWORD, PASSWORD, PATIENCE, Prepared, World, eventually, unique};
 
 /// Gives the account a policy of its own.
@@ -320,25 +320,13 @@ async fn a_password_is_judged_without_being_set() {
     }
 }
 
-/// The system's clock, set forward.
-#[derive(Default)]
-struct Forward(AtomicU64);
-
-impl Clock for Forward {
-    fn now(&self) -> LogTime {
-        LogTime(SystemClock.now().0 + self.0.load(Ordering::Relaxed))
-    }
-}
-
 #[tokio::test]
 async fn an_expired_password_is_good_only_to_be_changed() {
     const DAY: Duration = Duration::from_hours(24);
     let folder = tempfile::tempdir().unwrap();
     let prepared = Prepared::new(folder.path(), 1, "");
     let clock = Arc::new(Forward::default());
-    let pass = |time: Duration| {
-        clock.0.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::Relaxed);
-    };
+    let pass = |time: Duration| clock.pass(time);
     let (config, by) = (prepared.config(0), Arc::clone(&clock) as Arc<dyn Clock>);
     let node = Node::start_by(&config, Arc::new(Metrics::new()), by).await.unwrap();
     let client = Client::new(prepared.http.clone());

@@ -13,7 +13,7 @@ use super::{Answer, Api, Call, Operation, Route, route, scope};
 use crate::api::call::bad_id;
 use crate::api::reply::{self, time};
 use crate::api::signed::expected;
-use crate::app::clients::{self, ClientChanges, NewClient};
+use crate::app::clients::{self, ClientChanges, NewClient, TokenLifetime};
 use crate::app::permit::ReadServices;
 use crate::app::{Caller, Done};
 use crate::domain::service::{self, Client, ServiceAccount};
@@ -241,16 +241,24 @@ struct Changes {
     roles: Option<Vec<String>>,
     enabled: Option<bool>,
     /// Seconds, 60 to 86400; null leaves it to the nodes again.
-    #[serde(alias = "token_lifetime", default, deserialize_with = "said")]
+    #[serde(alias = "token_lifetime", default)]
     #[schema(value_type = Option<u64>)]
-    #[expect(clippy::option_option, reason = "not said, null and a number are three things")]
-    token_lifetime: Option<Option<u64>>,
+    token_lifetime: Seconds,
 }
 
-/// Tells null, which says something here, from what is not said.
-#[expect(clippy::option_option, reason = "as above")]
-fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+/// A number that may be taken away: null says something else than nothing.
+#[derive(Clone, Copy, Default)]
+enum Seconds {
+    #[default]
+    Unsaid,
+    Null,
+    Number(u64),
+}
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Null, Self::Number))
+    }
 }
 
 impl Changes {
@@ -265,7 +273,11 @@ impl Changes {
                 .map(|names| fields.labels("audiences", names, Client::MAX_AUDIENCES)),
             roles: self.roles.as_ref().map(|names| fields.roles(names)),
             enabled: self.enabled,
-            token_lifetime: self.token_lifetime.map(|seconds| fields.token_lifetime(seconds)),
+            token_lifetime: match self.token_lifetime {
+                Seconds::Unsaid => None,
+                Seconds::Null => Some(TokenLifetime::Usual),
+                Seconds::Number(seconds) => fields.token_lifetime(Some(seconds)).map(TokenLifetime::Own),
+            },
         };
         fields.done()?;
         Ok(changes)

@@ -73,50 +73,44 @@ pub(super) fn invalid(faults: Vec<String>) -> Problem {
 }
 
 /// Why a person is not signed in. That somebody is disabled or locked out is told only to who knows the password.
-#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else there is, is worded as elsewhere")]
 pub(super) fn of_sign_in(api: &Api, failure: Failure) -> Problem {
-    match failure {
-        Failure::Rejected(Rejection::BadCredentials) => {
-            Problem::unauthenticated("invalid_grant", "The username or the password is wrong.")
-        }
-        other => of_person(api, other),
+    if failure == Failure::Rejected(Rejection::BadCredentials) {
+        return Problem::unauthenticated("invalid_grant", "The username or the password is wrong.");
     }
+    of_person(api, failure)
 }
 
 /// Why somebody who gave the right password is refused.
-#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else there is, is worded as elsewhere")]
 pub(super) fn of_person(api: &Api, failure: Failure) -> Problem {
-    match failure {
-        Failure::Disabled => Problem::forbidden("account_disabled", "The user account is disabled."),
-        Failure::Locked { until } => {
-            let now = api.app.now(&api.app.cluster.view());
-            let seconds = until.0.saturating_sub(now.0).div_ceil(1_000).max(1);
-            let detail = "The user account is locked for a while, after too many failed sign-ins.";
-            Problem::new(StatusCode::LOCKED, "account_locked", detail)
-                .retry_after(seconds)
-                .with("locked_until", time(until))
-        }
-        other => of_order(other),
+    if failure == Failure::Disabled {
+        return Problem::forbidden("account_disabled", "The user account is disabled.");
     }
+    if let Failure::Locked { until } = failure {
+        let now = api.app.now(&api.app.cluster.view());
+        let seconds = until.0.saturating_sub(now.0).div_ceil(1_000).max(1);
+        let detail = "The user account is locked for a while, after too many failed sign-ins.";
+        return Problem::new(StatusCode::LOCKED, "account_locked", detail)
+            .retry_after(seconds)
+            .with("locked_until", time(until));
+    }
+    of_order(failure)
 }
 
 /// Why a client gets no token. `basic` says that it tried HTTP Basic, which the challenge then names (RFC 6749
 /// section 5.2).
-#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else there is, is worded as elsewhere")]
 pub(super) fn of_client(failure: Failure, basic: bool) -> Problem {
-    match failure {
-        Failure::Rejected(Rejection::BadCredentials) => {
-            let problem =
-                Problem::unauthenticated("invalid_client", "The client id or the client secret is wrong.");
-            if basic {
-                let challenge = HeaderValue::from_static("Basic realm=\"conclave\", charset=\"UTF-8\"");
-                problem.with_header(WWW_AUTHENTICATE, challenge)
-            } else {
-                problem
-            }
-        }
-        Failure::Disabled => Problem::forbidden("client_disabled", "The client is disabled."),
-        other => other.into(),
+    if failure == Failure::Disabled {
+        return Problem::forbidden("client_disabled", "The client is disabled.");
+    }
+    if failure != Failure::Rejected(Rejection::BadCredentials) {
+        return failure.into();
+    }
+    let problem = Problem::unauthenticated("invalid_client", "The client id or the client secret is wrong.");
+    if basic {
+        let challenge = HeaderValue::from_static("Basic realm=\"conclave\", charset=\"UTF-8\"");
+        problem.with_header(WWW_AUTHENTICATE, challenge)
+    } else {
+        problem
     }
 }
 
@@ -132,15 +126,14 @@ pub(super) fn of_token(bad: BadToken) -> Problem {
 
 /// Why an order was not carried out. A role that a body names and that is not there is the body's fault: nothing
 /// is missing at the path.
-#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else there is, is worded as elsewhere")]
 pub(super) fn of_order(failure: Failure) -> Problem {
-    match failure {
-        Failure::WeakPassword(breaches) => invalid(breaches.iter().map(ToString::to_string).collect()),
-        Failure::Rejected(Rejection::NotFound(Noun::Role)) => {
-            invalid(vec!["roles: there is no role of one of these names.".to_owned()])
-        }
-        other => other.into(),
+    if let Failure::WeakPassword(breaches) = &failure {
+        return invalid(breaches.iter().map(ToString::to_string).collect());
     }
+    if failure == Failure::Rejected(Rejection::NotFound(Noun::Role)) {
+        return invalid(vec!["roles: there is no role of one of these names.".to_owned()]);
+    }
+    failure.into()
 }
 
 #[cfg(test)]

@@ -45,6 +45,10 @@ mod scope {
     pub(super) const ADMIN_SYSTEM: &str = "admin:system";
 }
 
+/// What its clients look for (contract part 4.2). Browsers of today go by the content policy, which every reply has.
+pub(super) const HEADERS: [(&str, &str); 2] =
+    [("x-frame-options", "DENY"), ("x-xss-protection", "1; mode=block")];
+
 /// All routes below `/api/v1`.
 #[must_use]
 pub fn routes() -> Vec<Route> {

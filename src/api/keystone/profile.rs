@@ -14,7 +14,7 @@ use super::{Answer, Api, Call, Operation, Route, passwords, route, scope};
 use crate::api::call::bad_id;
 use crate::api::reply;
 use crate::api::signed::expected;
-use crate::app::Caller;
+use crate::app::{Caller, Failure};
 use crate::domain::user::{self, UserChanges};
 use crate::domain::{Principal, Rejection, Resource, UserId};
 use crate::http::problem::Problem;
@@ -53,7 +53,7 @@ pub(super) fn operations() -> Vec<Operation> {
             "Changes one's own password and ends one's other sessions",
         )
         .about("A wrong current password is 400 `invalid_grant`, and counts as a failed sign-in.")
-        .takes::<NewPassword>(words)
+        .takes::<Replacement>(words)
         .gives::<Message>()
         .refuses(&[423]),
     ]
@@ -105,29 +105,27 @@ async fn change(api: &Api, call: &Call) -> Answer {
 /// A new password, twice, and the one before.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = KeystoneNewPassword)]
-#[serde(rename_all = "camelCase")]
-#[expect(clippy::struct_field_names, reason = "the names are those of the wire")]
-struct NewPassword {
-    #[serde(alias = "current_password")]
+struct Replacement {
+    #[serde(rename = "currentPassword", alias = "current_password")]
     #[schema(value_type = String, format = Password)]
-    current_password: Secret<String>,
-    #[serde(alias = "new_password")]
+    current: Secret<String>,
+    #[serde(rename = "newPassword", alias = "new_password")]
     #[schema(value_type = String, format = Password)]
-    new_password: Secret<String>,
-    #[serde(alias = "confirm_password")]
+    new: Secret<String>,
+    #[serde(rename = "confirmPassword", alias = "confirm_password")]
     #[schema(value_type = String, format = Password)]
-    confirm_password: Secret<String>,
+    confirmed: Secret<String>,
 }
 
 async fn change_password(api: &Api, call: &Call) -> Answer {
-    let body: NewPassword = call.json()?;
+    let body: Replacement = call.json()?;
     let mut fields = Fields::default();
     // Both are the caller's own, so how long a comparison takes tells nobody anything.
-    if body.new_password.expose() != body.confirm_password.expose() {
+    if body.new.expose() != body.confirmed.expose() {
         fields.fault("confirmPassword", "is not the new password");
     }
-    let current = fields.password("currentPassword", body.current_password);
-    let new = fields.password("newPassword", body.new_password);
+    let current = fields.password("currentPassword", body.current);
+    let new = fields.password("newPassword", body.new);
     let (current, new) = fields.done_with(current.zip(new))?;
     let signed = person(api, call).await?;
     let id = myself(&signed.caller)?;
@@ -135,12 +133,11 @@ async fn change_password(api: &Api, call: &Call) -> Answer {
     let new = passwords::wanted(api, new);
     let done = api.app.change_password(&signed.caller, id, Some(current), new, &request).await;
     let done = done.map_err(|failure| {
-        // Not 401: the token is good, and a client would throw it away.
-        if failure == Rejection::BadCredentials.into() {
-            Problem::bad_request("invalid_grant", "The current password is wrong.")
-        } else {
-            of_person(api, failure)
+        if failure == Failure::Rejected(Rejection::BadCredentials) {
+            // Not 401: the token is good, and a client would throw it away.
+            return Problem::bad_request("invalid_grant", "The current password is wrong.");
         }
+        of_person(api, failure)
     })?;
     Ok(reply::at(done.revision, StatusCode::OK, &Message { message: "Password changed successfully" }))
 }

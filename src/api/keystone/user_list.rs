@@ -10,11 +10,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::user_view::ManagedView;
 use crate::app::Permit;
+use crate::app::passwords::names_of;
 use crate::app::permit::ReadUsers;
 use crate::domain::user::{self, User};
-use crate::domain::{
-    Email, Label, Principal, Rejection, RoleName, Timestamp, UserId, UserName, lockout, membership,
-};
+use crate::domain::{Email, Principal, Rejection, RoleName, Timestamp, UserId, lockout, membership};
 use crate::http::problem::Problem;
 
 /// Which users, in which order.
@@ -207,13 +206,7 @@ impl Listing {
 }
 
 fn has_part(user: &User, part: &str) -> bool {
-    let texts = [
-        user.name.as_ref().map(UserName::as_str),
-        user.email.as_ref().map(Email::as_str),
-        user.first_name.as_ref().map(Label::as_str),
-        user.last_name.as_ref().map(Label::as_str),
-    ];
-    texts.into_iter().flatten().any(|text| text.to_lowercase().contains(part))
+    names_of(user).into_iter().any(|text| text.to_lowercase().contains(part))
 }
 
 #[cfg(test)]

@@ -1,15 +1,20 @@
 //! RODMENA's verbs against the three nodes: what the library writes through one node it reads through the others.
 
+use conclave::auth::mint::Mint;
 use conclave::client::rodmena::{AuthClient, NewApiKey};
 use conclave::client::{Client, Consistency};
-use uuid::Uuid;
 
 use super::urls;
+
+/// A client key that nobody has.
+fn client_key() -> String {
+    Mint::random().uuid().unwrap().to_string()
+}
 
 #[tokio::test]
 async fn every_verb_works_whichever_node_is_asked() {
     let urls = urls();
-    let key = Uuid::new_v4().to_string();
+    let key = client_key();
     let [one, two, three] = [0, 1, 2].map(|node| AuthClient::new(key.clone(), [urls[node].clone()]).unwrap());
     assert_eq!(one.ping().await.unwrap(), "PONG");
     assert!(two.list_roles().await.unwrap().is_empty(), "reading makes no account");
@@ -42,7 +47,7 @@ async fn every_verb_works_whichever_node_is_asked() {
 
 #[tokio::test]
 async fn keys_are_made_ended_replaced_and_recovered() {
-    let client = AuthClient::new(Uuid::new_v4().to_string(), urls()).unwrap();
+    let client = AuthClient::new(client_key(), urls()).unwrap();
     client.create_role("admin").await.unwrap();
     assert!(client.set_strict_users(true).await.unwrap().strict_users);
     let strict = client.add_membership("ann", "admin").await.unwrap_err();

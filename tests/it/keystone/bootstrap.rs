@@ -3,14 +3,16 @@
 use conclave::auth::kek::Kek;
 use serde_json::json;
 
-use super::{AT, Service, refused, sign_in};
+use super::{AT, SECRET, Service, claims, details, refused, sign_in};
 use crate::harness::{Own, PASSWORD, World, eventually, unique};
 
 #[tokio::test]
 async fn three_nodes_that_propose_an_administrator_make_one() {
     let settings = format!(
         "bootstrap_admin_username = 'grace'\nbootstrap_admin_password = '{PASSWORD}'\n\
-         bootstrap_admin_email = 'grace@example.com'\n"
+         bootstrap_admin_email = 'grace@example.com'\n\
+         keystone_access_token_lifetime = '2m'\nkeystone_refresh_token_lifetime = '1h'\n\
+         keystone_password_min_length = 20\n"
     );
     let own = Own::start(3, &settings).await;
     let signed = eventually("an administrator", async || {
@@ -24,6 +26,14 @@ async fn three_nodes_that_propose_an_administrator_make_one() {
         assert_eq!(listed.json["pageable"]["totalElements"], 1, "{}", listed.json);
         assert_eq!(listed.json["content"][0]["roles"], json!(["admin"]));
     }
+    // The settings of the surface count.
+    assert_eq!(signed.json["expires_in"], 120);
+    let refresh = claims(&signed.text("refresh_token"));
+    assert_eq!(refresh["exp"].as_u64().unwrap() - refresh["iat"].as_u64().unwrap(), 3600);
+    let body = json!({"username": "short", "email": "short@example.com", "password": SECRET});
+    let short = own.post(0, format!("{AT}/admin/users")).by(&token).json(&body).await;
+    let short = refused(short, 400, "validation_failed");
+    assert_eq!(details(&short), ["A password has at least 20 characters."]);
     for node in own.nodes {
         node.stop().await;
     }

@@ -23,6 +23,9 @@ async fn what_no_handler_answers_is_refused_in_the_same_shape() {
         assert_eq!(reply.json["path"], format!("{AT}{path}"));
         assert_eq!(reply.header("content-type"), Some("application/json"));
         assert!(reply.header("x-request-id").is_some());
+        assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(reply.header("x-frame-options"), Some("DENY"));
+        assert_eq!(reply.header("x-xss-protection"), Some("1; mode=block"));
     }
     let reply = service.ask(0, "PUT", "/users/profile?token=secret").json(&json!({"email": "x"})).await;
     let reply = refused(reply, 400, "validation_failed");

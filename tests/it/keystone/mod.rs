@@ -11,6 +11,7 @@ mod lockout;
 mod races;
 mod revocation;
 mod service;
+mod time;
 mod tokens;
 mod trail;
 mod users;
