@@ -8,7 +8,7 @@ source "$(dirname "$0")/lib.sh"
 python3 -m pip --version > /dev/null 2>&1 || die "this needs Python 3 with pip"
 
 # The versions that the pages were written for; 2.0.0 is the last auth whose client is the README's.
-python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+python3 -m pip install --quiet --no-warn-conflicts --disable-pip-version-check --root-user-action=ignore \
   --target "$work/site" 'httpx==0.28.1' 'auth==2.0.0'
 
 export CONCLAVE_BOOTSTRAP_ADMIN_USERNAME=boss CONCLAVE_BOOTSTRAP_ADMIN_EMAIL=boss@example.com

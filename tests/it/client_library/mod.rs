@@ -5,6 +5,7 @@ mod katamari;
 mod native;
 mod relay;
 mod rodmena;
+mod rodmena_cluster;
 mod tokens;
 mod trouble;
 
