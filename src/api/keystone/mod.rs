@@ -3,8 +3,8 @@
 //! # Why it answers as it does
 //! - Requests may be in camelCase or `snake_case`, answers are in camelCase, but for the members of OAuth. What a
 //!   request says beyond that is passed over, as its validator (pydantic) did; what is known is typed strictly.
-//! - Bad input is 400, never 422, with one `details` entry for each fault: RFC 6749 section 5.2 asks for 400 at the
-//!   token endpoints, and one rule for the whole surface is one less to know.
+//! - Bad input is 400, with one `details` entry for each fault, and not 422, which the contract allows as well: RFC
+//!   6749 section 5.2 asks for 400 at the token endpoints, and one rule for the whole surface is one less to know.
 //! - A route asks for a scope that the *token* has and that its owner still holds: a scope that was not asked for at
 //!   the sign-in is not used behind the user's back, and a role that was taken away counts at once. What an
 //!   administrator does is decided in the log besides, by the permissions of the native API (`iam:users:write` and
