@@ -320,6 +320,7 @@ fn claims_of_the_wrong_kind() {
             table.refuse(&format!("{name}: {literal}"), &signed(&body), BadClaims);
         }
     }
+    // All but the roles, which are for display only: some tokens of programs have none.
     for name in ["iss", "aud", "sub", "exp", "nbf", "iat", "jti", "sid", "acct", "kind"] {
         let mut body = payload();
         body.as_object_mut().unwrap().remove(name);
