@@ -1,6 +1,6 @@
 //! What a request leaves in the audit trails though it changes nothing: that it was denied, or what it asked.
 //!
-//! Denials are written down in one place for all surfaces, [`Witness`]: a surface only says who turned out to
+//! Denials are written down in one place for all surfaces, `Witness`: a surface only says who turned out to
 //! ask, by [`Call::comes_from`]. What is asked, each handler says for itself, by [`Api::saw`].
 
 use std::sync::{Arc, OnceLock};
