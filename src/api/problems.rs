@@ -126,8 +126,9 @@ impl From<Rejection> for Problem {
             | Rejection::KeyTaken
             | Rejection::RecoveryIssued
             | Rejection::NotKeyBacked
+            | Rejection::NodeRemoved
             | Rejection::IdTaken => Self::conflict(code, said),
-            Rejection::RegistrationClosed => Self::forbidden(code, said),
+            Rejection::RegistrationClosed | Rejection::JoinToken(_) => Self::forbidden(code, said),
             Rejection::PreconditionFailed { resource, actual, .. } => {
                 Self::precondition_failed(said).with("resource", resource).with("revision", actual)
             }

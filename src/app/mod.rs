@@ -19,6 +19,7 @@ pub mod holders;
 pub mod idempotency;
 pub mod keyring;
 mod keys;
+pub mod nodes;
 pub mod observer;
 pub mod passwords;
 pub mod permit;
