@@ -2,13 +2,18 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `identity.toml` | format version, cluster, node, and whether it was ever a member; written last, so a folder without it is empty |
+//! | `identity.toml` | format version, cluster, node, whether it was ever a member, and which level a program must know; written last, so a folder without it is empty |
 //! | `lock` | held by the running process |
 //! | `ca.pem`, `node.pem`, `node.key` | certificates, see [`crate::pki`] |
 //! | `ca.key` | the authority's key, on the node that founded the cluster (unless moved to a safer place) |
 //! | `log/` | the Raft log, its entries sealed under `log.dek` |
 //! | `log.dek` | the log's data key, wrapped; see [`crate::seal`] |
 //! | `state/` | durable state and snapshots, sealed, each folder with its own wrapped key `dek` |
+//!
+//! # Why the level stands in a file of its own kind
+//! A program that does not know a level must not touch what was written at it: it would take a state in a newer
+//! format for a damaged one, and an entry that it does not know for nonsense. So the level is in the first file
+//! that is read, in the clear. Format 2 is format 1 with a level: programs from before levels refuse it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -18,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::LogTime;
 use crate::files::{self, FileError};
 use crate::identity::{ClusterId, Identity, NodeId};
+use crate::machine::FIRST_LEVEL;
 use crate::pki::{Authority, NodeCertificate, PkiError};
 
 /// A data folder that this process holds the lock of.
@@ -27,6 +33,7 @@ pub struct DataFolder {
     identity: Identity,
     certificate: NodeCertificate,
     was_started: bool,
+    level: u32,
     // Held for its lock, which ends with the process even when that is killed.
     _lock: File,
 }
@@ -87,8 +94,10 @@ pub enum FolderError {
 impl DataFolder {
     /// The file that says whose folder it is.
     pub const IDENTITY_FILE: &'static str = "identity.toml";
-    /// The format that this program writes.
-    pub const FORMAT: u32 = 1;
+    /// The newest format that this program reads, and writes where it must.
+    pub const FORMAT: u32 = 2;
+    /// The format of a folder that programs from before levels can use.
+    const FORMAT_WITHOUT_LEVEL: u32 = 1;
 
     /// Makes `path` the folder of `node`, with a certificate from `authority`. Used by whoever sets up
     /// several nodes at once; a node that founds a cluster does it by itself when it first starts.
@@ -109,7 +118,7 @@ impl DataFolder {
             None => {}
         }
         authority.issue(node, now)?.save(path)?;
-        write_identity(path, identity, false)
+        IdentityFile::new(identity).write(path)
     }
 
     /// Makes an empty `path` the folder of the first node of a new cluster, with the authority's key.
@@ -155,7 +164,14 @@ impl DataFolder {
             expected: identity,
             reason,
         })?;
-        Ok(Self { path: path.to_owned(), identity, certificate, was_started: file.started, _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            identity,
+            certificate,
+            was_started: file.started,
+            level: file.level.unwrap_or(FIRST_LEVEL),
+            _lock: lock,
+        })
     }
 
     /// Whether the node has been a member before: then an empty log is a lost one.
@@ -169,7 +185,31 @@ impl DataFolder {
     /// # Errors
     /// When the identity file cannot be written.
     pub fn mark_started(&self) -> Result<(), FolderError> {
-        if self.was_started { Ok(()) } else { write_identity(&self.path, self.identity, true) }
+        if self.was_started {
+            return Ok(());
+        }
+        let file = read_file(&self.path)?.unwrap_or_else(|| IdentityFile::new(self.identity));
+        IdentityFile { started: true, ..file }.write(&self.path)
+    }
+
+    /// The level that a program must know to use the folder.
+    #[must_use]
+    pub fn level(&self) -> u32 {
+        self.level
+    }
+
+    /// Keeps all programs out, from now on, that do not know `level`. A lower one than before changes nothing.
+    ///
+    /// # Errors
+    /// When the identity file cannot be written.
+    pub fn require_level(&mut self, level: u32) -> Result<(), FolderError> {
+        if level <= self.level {
+            return Ok(());
+        }
+        let file = read_file(&self.path)?.unwrap_or_else(|| IdentityFile::new(self.identity));
+        IdentityFile { format: Self::FORMAT, level: Some(level), ..file }.write(&self.path)?;
+        self.level = level;
+        Ok(())
     }
 
     /// Whose folder it is.
@@ -204,22 +244,28 @@ struct IdentityFile {
     cluster: ClusterId,
     node: NodeId,
     started: bool,
+    /// Only in format 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    level: Option<u32>,
 }
 
 impl IdentityFile {
+    fn new(identity: Identity) -> Self {
+        let Identity { cluster, node } = identity;
+        Self { format: DataFolder::FORMAT_WITHOUT_LEVEL, cluster, node, started: false, level: None }
+    }
+
     fn identity(&self) -> Identity {
         Identity { cluster: self.cluster, node: self.node }
     }
-}
 
-fn write_identity(path: &Path, identity: Identity, started: bool) -> Result<(), FolderError> {
-    let path = path.join(DataFolder::IDENTITY_FILE);
-    let Identity { cluster, node } = identity;
-    let file = IdentityFile { format: DataFolder::FORMAT, cluster, node, started };
-    let text = toml::to_string(&file)
-        .map_err(|error| FolderError::BadIdentity { path: path.clone(), reason: error.to_string() })?;
-    files::write(&path, text.as_bytes())?;
-    Ok(())
+    fn write(&self, folder: &Path) -> Result<(), FolderError> {
+        let path = folder.join(DataFolder::IDENTITY_FILE);
+        let text = toml::to_string(self)
+            .map_err(|error| FolderError::BadIdentity { path: path.clone(), reason: error.to_string() })?;
+        files::write(&path, text.as_bytes())?;
+        Ok(())
+    }
 }
 
 fn read_identity(path: &Path) -> Result<Option<Identity>, FolderError> {
@@ -237,7 +283,7 @@ fn read_file(path: &Path) -> Result<Option<IdentityFile>, FolderError> {
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| bad(error.to_string()))?;
     let format = table.get("format").and_then(toml::Value::as_integer).and_then(|n| u32::try_from(n).ok());
     match format {
-        Some(DataFolder::FORMAT) => {}
+        Some(DataFolder::FORMAT_WITHOUT_LEVEL | DataFolder::FORMAT) => {}
         Some(found) if found > DataFolder::FORMAT => {
             return Err(FolderError::NewerFormat { path: path.clone(), found, known: DataFolder::FORMAT });
         }

@@ -85,7 +85,7 @@ pub use folder::{DataFolder, FolderError};
 pub use handle::Cluster;
 pub use identity::{ClusterId, Identity, NodeId};
 pub use log::disk::LogError;
-pub use machine::{Applied, Machine, Proposal, RequestId, Verdict};
+pub use machine::{Applied, Machine, NewerLevel, Proposal, RequestId, Verdict};
 pub use membership::ChangeError;
 pub use raft::Member;
 pub use seal::KeyWrapper;

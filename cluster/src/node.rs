@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::Core;
 use crate::error::{Fatal, StartError, Unavailable};
-use crate::folder::DataFolder;
+use crate::folder::{DataFolder, FolderError};
 use crate::identity::{Identity, NodeId};
 use crate::log::LogDevice;
 use crate::membership;
@@ -128,6 +128,12 @@ impl Node {
     pub(crate) fn mark_started(&self) -> Result<(), StartError> {
         let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
         folder.as_ref().map_or(Ok(()), |folder| Ok(folder.mark_started()?))
+    }
+
+    /// Keeps programs out of the data folder that do not know `level`. A simulated node has no folder.
+    pub(crate) fn require_level(&self, level: u32) -> Result<(), FolderError> {
+        let mut folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        folder.as_mut().map_or(Ok(()), |folder| folder.require_level(level))
     }
 
     /// What its data folder holds; nothing when it has none, or has let go of it.
