@@ -20,6 +20,7 @@ mod golden;
 pub mod holder;
 mod id;
 pub mod key;
+pub mod level;
 pub mod lockout;
 pub mod membership;
 pub mod node;
@@ -275,6 +276,10 @@ pub enum Action {
     },
     /// About the nodes of the cluster.
     OrderNodes(NodeOrder),
+    /// Lets in what came with that level and the ones before it; see [`level`].
+    RaiseLevel {
+        to: u32,
+    },
 }
 
 /// What a command answers when it is carried out. Everything else can be read at its revision.
@@ -329,6 +334,7 @@ pub fn apply(
     revision: u64,
     command: &Command,
 ) -> Result<Reply, Rejection> {
+    level::check(rows, command)?;
     let caller = authority::caller(rows, command.account, &command.by, at)?;
     for expectation in &command.expect {
         expectation.check(rows, command.account).or_else(|unmet| {
@@ -383,6 +389,10 @@ fn stands_in_transaction(action: &Action) -> Result<(), Rejection> {
         return Err(Rejection::Misplaced(
             "a session is opened or refreshed by a command of its own".to_owned(),
         ));
+    }
+    // What follows in the same command was looked at under the level before.
+    if matches!(action, Action::RaiseLevel { .. }) {
+        return Err(Rejection::Misplaced("a level is raised by a command of its own".to_owned()));
     }
     Ok(())
 }
@@ -446,6 +456,7 @@ fn dispatch(context: &mut Context<'_>, action: &Action) -> Result<Reply, Rejecti
         Action::Observe(seen) => audit::observe(context, seen),
         Action::ProvePassword { user, revision } => lockout::prove(context, *user, *revision),
         Action::OrderNodes(order) => node::order(context, order),
+        Action::RaiseLevel { to } => level::raise(context, *to),
     }
 }
 

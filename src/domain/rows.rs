@@ -335,6 +335,8 @@ pub(super) mod tables {
     /// By the id of the token.
     pub(crate) const JOIN_TOKEN: GlobalTable<JoinToken> = GlobalTable::new(0x06);
     pub(crate) const NODE_AUTHORITY: GlobalTable<NodeAuthority> = GlobalTable::new(0x07);
+    /// The cluster's level; see [`super::super::level`].
+    pub(crate) const LEVEL: GlobalTable<u32> = GlobalTable::new(0x08);
 }
 
 #[cfg(test)]
