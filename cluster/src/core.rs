@@ -14,6 +14,7 @@ use tokio::time::{self, Instant};
 use crate::clock::{Clock, LogTime};
 use crate::config::Timing;
 use crate::error::{Fatal, Unavailable};
+use crate::fence::Fence;
 use crate::identity::{Identity, NodeId};
 use crate::machine::{Applied, Proposal};
 use crate::network::{Channel, Peer, Transport, TransportError};
@@ -30,6 +31,8 @@ pub(crate) struct Core {
     pub(crate) store: Store,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Whom this node does not talk to.
+    pub(crate) fence: Fence,
     pub(crate) fatal: watch::Sender<Option<Fatal>>,
     pub(crate) is_stopping: AtomicBool,
 }

@@ -160,13 +160,14 @@ impl Cluster {
         self.node.disk_usage()
     }
 
-    /// Whether it can serve: it has caught up since its start, knows a leader, and is not stopping.
+    /// Whether it can serve: it has caught up since its start, knows a leader, is not refused, and is not stopping.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.node.is_recovered()
             && self.leader().is_some()
             && !self.core().is_stopping()
             && self.core().fatal.borrow().is_none()
+            && self.core().fence.own().borrow().is_none()
     }
 
     /// Set once when this process can do nothing more for the cluster. It must then exit with a status that is

@@ -46,6 +46,8 @@ pub struct Status {
     pub is_ready: bool,
     /// Why it must stop, if so.
     pub fatal: Option<Fatal>,
+    /// Why the cluster refuses it, if so: it was removed, or its certificate revoked.
+    pub refused: Option<String>,
 }
 
 /// What a node is at the moment.
@@ -108,6 +110,7 @@ pub(crate) fn of(core: &Core, is_recovered: bool) -> Status {
         api_url: membership.get_node(&id).map(|member| member.api_url.clone()).unwrap_or_default(),
     });
     let fatal = core.fatal.borrow().clone();
+    let refused = core.fence.own().borrow().clone();
     Status {
         node: core.node(),
         cluster: core.identity.cluster,
@@ -127,9 +130,14 @@ pub(crate) fn of(core: &Core, is_recovered: bool) -> Status {
         durable_index: core.store.durability().borrow().durable.map(|position| position.index),
         snapshot_index: metrics.snapshot.map(|position| position.index),
         members: members.collect(),
-        is_ready: is_recovered && leader.is_some() && fatal.is_none() && !core.is_stopping(),
+        is_ready: is_recovered
+            && leader.is_some()
+            && fatal.is_none()
+            && refused.is_none()
+            && !core.is_stopping(),
         leader,
         fatal,
+        refused,
     }
 }
 
