@@ -122,7 +122,8 @@ pub fn may(rows: &dyn Read, account: AccountId, caller: &Caller, action: &Action
         | Action::OpenDefaultAccount(_)
         | Action::CreateFirstAdmin(_)
         | Action::Reseal(_)
-        | Action::OrderNodes(_) => return system(caller),
+        | Action::OrderNodes(_)
+        | Action::OfferSetup { .. } => return system(caller),
         Action::Observe(_) => {
             system(caller)?;
             return if account == AccountId::CLUSTER { Ok(()) } else { existing_account(rows, account) };
@@ -315,6 +316,7 @@ impl Me<'_> {
             | Action::ShortenSubjectKey { .. }
             | Action::Reseal(_)
             | Action::OrderNodes(_)
+            | Action::OfferSetup { .. }
             | Action::Transaction(_) => Err(Rejection::Misplaced("decided elsewhere".to_owned())),
         }
     }

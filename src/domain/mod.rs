@@ -275,6 +275,11 @@ pub enum Action {
     },
     /// About the nodes of the cluster.
     OrderNodes(NodeOrder),
+    /// Lets whoever has this secret make the first administrator.
+    OfferSetup {
+        secret: SecretHash,
+        good_for: Lifetime,
+    },
 }
 
 /// What a command answers when it is carried out. Everything else can be read at its revision.
@@ -446,6 +451,7 @@ fn dispatch(context: &mut Context<'_>, action: &Action) -> Result<Reply, Rejecti
         Action::Observe(seen) => audit::observe(context, seen),
         Action::ProvePassword { user, revision } => lockout::prove(context, *user, *revision),
         Action::OrderNodes(order) => node::order(context, order),
+        Action::OfferSetup { secret, good_for } => cluster::offer_setup(context, *secret, *good_for),
     }
 }
 
