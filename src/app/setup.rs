@@ -27,7 +27,8 @@ impl App {
     pub async fn offer_setup(&self, request: &Request) -> Result<Secret<String>, Failure> {
         if !self.wants_first_admin(request).await? {
             return Err(Failure::Endangers(
-                "this cluster has been set up: make further administrators with `conclave admin create`".to_owned(),
+                "this cluster has been set up: make further administrators with `conclave admin create`"
+                    .to_owned(),
             ));
         }
         let mut bytes = [0; 32];

@@ -42,7 +42,9 @@ pub struct JoinToken {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadJoinToken {
     /// It does not begin like one.
-    #[error("this is no join token: one begins with {JOIN_TOKEN_PREFIX}; make one with `conclave token create`")]
+    #[error(
+        "this is no join token: one begins with {JOIN_TOKEN_PREFIX}; make one with `conclave token create`"
+    )]
     Foreign,
     /// Something of it is missing or changed.
     #[error("the join token is damaged: copy all of it, in one piece")]
@@ -129,7 +131,10 @@ impl Drop for JoinToken {
 
 impl fmt::Debug for JoinToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinToken").field("cluster", &self.cluster).field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("JoinToken")
+            .field("cluster", &self.cluster)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 

@@ -34,11 +34,19 @@ pub(super) fn token(argument: Option<&str>) -> Result<JoinToken, Failure> {
 /// Gets this machine a place in the cluster, unless it has it.
 pub(super) async fn enrol_here(config: &Config, token: &JoinToken) -> Result<(), Failure> {
     if config.peer_advertise.starts_with("0.0.0.0:") || config.peer_advertise.starts_with("[::]:") {
-        return Err("this node would give its peers an address that leads nowhere: say --peer-advertise HOST:PORT".into());
+        return Err(
+            "this node would give its peers an address that leads nowhere: say --peer-advertise HOST:PORT"
+                .into(),
+        );
     }
     let keys = KeySource::of(config);
     let own = enrol(&config.data, &keys, Ticket::Token(token), &SystemClock, PATIENCE).await?;
-    say(&format!("node {} of cluster {}: the data folder is {}", own.node, own.cluster, config.data.display()));
+    say(&format!(
+        "node {} of cluster {}: the data folder is {}",
+        own.node,
+        own.cluster,
+        config.data.display()
+    ));
     Ok(())
 }
 

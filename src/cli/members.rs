@@ -51,7 +51,10 @@ impl Members {
     pub(super) fn summary(&self) -> String {
         let voters = self.voters;
         match (self.leader, self.tolerance) {
-            (None, _) => format!("{voters} voters, no leader now: nothing is written or read until {} of them are back", voters / 2 + 1),
+            (None, _) => format!(
+                "{voters} voters, no leader now: nothing is written or read until {} of them are back",
+                voters / 2 + 1
+            ),
             (Some(_), Some(lose)) => format!("{voters} voters, can lose {lose}"),
             (Some(_), None) => format!("{voters} voters; the leader does not answer this node"),
         }

@@ -267,7 +267,11 @@ where
             start_logging(&config);
             runtime.block_on(async {
                 join::enrol_here(&config, &token).await?;
-                if args.no_start { Ok(()) } else { serve(config, Stop::new(args.start.stop_with_stdin)?).await }
+                if args.no_start {
+                    Ok(())
+                } else {
+                    serve(config, Stop::new(args.start.stop_with_stdin)?).await
+                }
             })
         }
         Command::Secrets { folder } => secrets::make(&folder),

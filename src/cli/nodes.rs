@@ -83,7 +83,9 @@ pub(super) enum CertsCommand {
 impl CertsCommand {
     pub(super) const fn place(&self) -> &PlaceArgs {
         match self {
-            Self::List { place, .. } | Self::Rotate { place, .. } | Self::Revoke(NodeArgs { place, .. }) => place,
+            Self::List { place, .. } | Self::Rotate { place, .. } | Self::Revoke(NodeArgs { place, .. }) => {
+                place
+            }
         }
     }
 }
@@ -100,14 +102,18 @@ struct Changed {
 impl Changed {
     fn print(&self, done: &str, was: &str) {
         let text = if self.changed { done } else { was };
-        say(&format!("{text}; {} voters, node {} leads, can lose {}", self.voters, self.leader, self.tolerance));
+        say(&format!(
+            "{text}; {} voters, node {} leads, can lose {}",
+            self.voters, self.leader, self.tolerance
+        ));
     }
 }
 
 pub(super) async fn remove(config: &Config, args: &NodeArgs) -> Result<(), Failure> {
     let path = format!("/v1/cluster/members/{}", args.node);
     let node = args.node;
-    let (done, was) = (format!("node {node} is removed for ever"), format!("node {node} was removed already"));
+    let (done, was) =
+        (format!("node {node} is removed for ever"), format!("node {node} was removed already"));
     ordered(config, "DELETE", &path, None, args.json, (&done, &was)).await
 }
 
@@ -174,13 +180,19 @@ pub(super) async fn replace(config: &Config, args: &ReplaceArgs) -> Result<(), F
 
 /// Tells how the new node gets on, until the old one is gone.
 async fn watch_replacement(config: &Config, old: u64, json: bool) -> Result<(), Failure> {
-    let (deadline, mut last) = (Instant::now() + Duration::from_secs(super::tokens::DEFAULT_S), String::new());
+    let (deadline, mut last) =
+        (Instant::now() + Duration::from_secs(super::tokens::DEFAULT_S), String::new());
     loop {
-        let members: super::members::Members = read(&operator::ask(config, "GET", super::members::PATH).await?)?;
+        let members: super::members::Members =
+            read(&operator::ask(config, "GET", super::members::PATH).await?)?;
         let new = members.members.iter().find(|member| member.replaces == Some(old));
         if members.members.iter().all(|member| member.node != old) {
             let said = format!("node {old} is removed; {}", members.summary());
-            say(&if json { json!({ "done": true, "removed": old, "voters": members.voters }).to_string() } else { said });
+            say(&if json {
+                json!({ "done": true, "removed": old, "voters": members.voters }).to_string()
+            } else {
+                said
+            });
             return Ok(());
         }
         let now = match new {
@@ -242,7 +254,9 @@ pub(super) async fn certs(config: &Config, command: &CertsCommand) -> Result<(),
             let Revoked { node, kept } = read(&answer)?;
             say(&match kept {
                 Some(serial) => {
-                    format!("all certificates of node {node} are refused but the new one, {serial}; it goes on")
+                    format!(
+                        "all certificates of node {node} are refused but the new one, {serial}; it goes on"
+                    )
                 }
                 None => format!(
                     "all certificates of node {node} are refused; it did not answer, so it has no new one and is shut \
@@ -273,7 +287,8 @@ async fn rotate(config: &Config, node: Option<u64>, json: bool) -> Result<(), Fa
     let nodes = if let Some(node) = node {
         vec![node]
     } else {
-        let members: super::members::Members = read(&operator::ask(config, "GET", super::members::PATH).await?)?;
+        let members: super::members::Members =
+            read(&operator::ask(config, "GET", super::members::PATH).await?)?;
         members.members.iter().map(|member| member.node).collect()
     };
     let mut failed = Vec::new();

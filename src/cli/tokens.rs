@@ -101,7 +101,10 @@ pub(super) async fn run(config: &Config, command: &TokenCommand) -> Result<(), F
                 return Ok(());
             }
             let all: Tokens = read(&answer)?;
-            say(&format!("{:<38}{:<9}{:<9}{:<26}{:<9}{}", "ID", "STATE", "ROLE", "EXPIRES", "USED BY", "REPLACES"));
+            say(&format!(
+                "{:<38}{:<9}{:<9}{:<26}{:<9}{}",
+                "ID", "STATE", "ROLE", "EXPIRES", "USED BY", "REPLACES"
+            ));
             let node = |node: Option<u64>| node.map_or("-".to_owned(), |node| node.to_string());
             for each in all.tokens {
                 let Kept { id, state, role, expires_at, used_by, replaces } = each;

@@ -16,7 +16,8 @@ use zeroize::Zeroizing;
 use super::sources::{Given, Values};
 use super::table::SETTINGS;
 use super::{
-    Argon2Cost, Config, ConfigError, Discovery, Doors, FirstAdmin, Keystone, LogFormat, Nodes, Origin, RateLimits, TlsFiles,
+    Argon2Cost, Config, ConfigError, Discovery, Doors, FirstAdmin, Keystone, LogFormat, Nodes, Origin,
+    RateLimits, TlsFiles,
 };
 use crate::rate::Rate;
 use crate::secret::Secret;
@@ -347,7 +348,10 @@ fn discovery(read: &mut Reader) -> Result<Option<Discovery>, ConfigError> {
     let learner = read.required("learner", switch)?;
     match authority {
         None if addresses.is_empty() => Ok(None),
-        None => Err(read.bad("discover", "needs authority_file beside it; `conclave secrets` makes one".to_owned())),
+        None => {
+            Err(read
+                .bad("discover", "needs authority_file beside it; `conclave secrets` makes one".to_owned()))
+        }
         Some(_) if addresses.is_empty() => {
             Err(read.bad("authority_file", "needs discover beside it: where the other nodes are".to_owned()))
         }

@@ -59,7 +59,11 @@ pub const SETTINGS: [Setting; 57] = [
     setting("authority_file", "", "PEM file with the cluster's authority, see `conclave secrets`"),
     setting("learner", "off", "whether a node that joins by discovery never votes: on or off"),
     setting("promote_after", "3s", "how long a new node must have kept up before it votes"),
-    setting("remove_dead_after", "", "after how long a silence a member is removed by itself; never by default"),
+    setting(
+        "remove_dead_after",
+        "",
+        "after how long a silence a member is removed by itself; never by default",
+    ),
     setting("min_voters", "3", "voters that are left at least when that happens"),
     setting("node_certificate_lifetime", "90d", "how long a node's certificate is good; replaced in time"),
     setting("allowed_hosts", "", "host names to answer to, besides loopback and that of public_url"),

@@ -28,20 +28,25 @@ pub(super) async fn find(config: &Config, clock: &dyn Clock) -> Result<bool, Nod
     };
     let founds = match nodes::discover(search, &authority).await? {
         Found::Nobody => {
-            tracing::info!(nodes = discovery.expect, "all nodes are there and none is a member: founding a cluster");
+            tracing::info!(
+                nodes = discovery.expect,
+                "all nodes are there and none is a member: founding a cluster"
+            );
             DataFolder::found_with(data, &authority, clock.now()).map_err(NodeError::Folder)?;
             true
         }
         Found::Cluster { peers } => {
             // Those that were asked answer too, where members give addresses that are not reached from here.
             let peers = [discovery.addresses.clone(), peers].concat();
-            let ticket = Ticket::Authority { authority: &authority, peers: &peers, learner: discovery.learner };
+            let ticket =
+                Ticket::Authority { authority: &authority, peers: &peers, learner: discovery.learner };
             let own = nodes::enrol(data, &KeySource::of(config), ticket, clock, PATIENCE).await?;
             tracing::info!(node = %own.node, cluster = %own.cluster, "the cluster let this node in");
             false
         }
     };
-    nodes::forget(data).map_err(|source| NodeError::Authority { path: data.clone(), reason: source.to_string() })?;
+    nodes::forget(data)
+        .map_err(|source| NodeError::Authority { path: data.clone(), reason: source.to_string() })?;
     Ok(founds)
 }
 

@@ -166,9 +166,11 @@ impl Orders {
         };
         match answer {
             Answer::Ran(answer) => Ok(answer),
-            Answer::Applied(_) | Answer::Busy { .. } | Answer::NotDone | Answer::Unknown | Answer::Admitted(_) => {
-                Err(OrderError::Garbled)
-            }
+            Answer::Applied(_)
+            | Answer::Busy { .. }
+            | Answer::NotDone
+            | Answer::Unknown
+            | Answer::Admitted(_) => Err(OrderError::Garbled),
         }
     }
 

@@ -135,7 +135,8 @@ impl MembersView {
         let members: Vec<MemberView> =
             status.members.iter().map(|member| MemberView::new(member, leader, known)).collect();
         let voters = members.iter().filter(|member| member.is_voter).count();
-        let healthy = members.iter().filter(|member| member.is_voter && member.is_healthy == Some(true)).count();
+        let healthy =
+            members.iter().filter(|member| member.is_voter && member.is_healthy == Some(true)).count();
         Self {
             cluster: status.cluster.to_string(),
             node: status.node.0,

@@ -10,8 +10,8 @@ use super::{Answer, Api, Call, Operation, Route, bad_id, route};
 use crate::api::reply::{self, time};
 use crate::app::nodes::change::KeptToken;
 use crate::clock::{LogTime, rfc3339};
-use crate::domain::{AccountId, Lifetime};
 use crate::domain::node::{JoinTokenId, Part};
+use crate::domain::{AccountId, Lifetime};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![

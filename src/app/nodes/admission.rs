@@ -31,7 +31,9 @@ impl EnrolHandler for Doorkeeper {
             let reply = match (app, letter::decode::<Knock>(&request)) {
                 (Some(app), Some(knock)) => app.answer_knock(is_candidate, knock).await,
                 (None, _) => Reply::NotNow { reason: "the node is starting or stopping".to_owned() },
-                (_, None) => refused("unknown_release", "this node runs another release and cannot read that"),
+                (_, None) => {
+                    refused("unknown_release", "this node runs another release and cannot read that")
+                }
             };
             letter::encode(&reply).into()
         })

@@ -57,7 +57,7 @@ impl App {
             .map_err(|_| Failure::Internal("the leader gave something that is no certificate"))?;
         let cluster = self.cluster.clone();
         let complete = made.complete(certificate, authority);
-        let installed = tokio::task::spawn_blocking(move || cluster.install_certificate(complete)).await;
+        let installed = tokio::task::spawn_blocking(move || cluster.install_certificate(&complete)).await;
         let installed = installed.map_err(|_| Failure::Internal("installing the certificate panicked"))?;
         installed.map_err(|error| {
             tracing::error!(%error, "the new certificate is not used");
@@ -69,7 +69,7 @@ impl App {
 
     /// Replaces this node's certificate when a third of its time is left; says whether it did.
     pub(super) async fn renew_certificate(&self, deadline: Instant) -> Result<bool, Failure> {
-        let own = self.cluster.certificate();
+        let Some(own) = self.cluster.certificate() else { return Ok(false) };
         let (from, to) = (own.not_before.0, own.not_after.0);
         let left = to.saturating_sub(self.clock.now().0);
         if left > to.saturating_sub(from) / 3 {

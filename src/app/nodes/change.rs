@@ -64,7 +64,11 @@ impl App {
     ///
     /// # Errors
     /// While the cluster cannot be read.
-    pub async fn join_tokens(&self, freshness: Freshness, deadline: Instant) -> Result<(u64, Vec<KeptToken>), Failure> {
+    pub async fn join_tokens(
+        &self,
+        freshness: Freshness,
+        deadline: Instant,
+    ) -> Result<(u64, Vec<KeptToken>), Failure> {
         let view = self.view(freshness, deadline).await?;
         let kept = node::tokens(&view)?.into_iter().map(|(id, token)| KeptToken { id, token }).collect();
         Ok((view.revision(), kept))
@@ -110,7 +114,8 @@ impl App {
             Change::Promote { node } => {
                 let number = NodeNumber(node);
                 self.cluster.preview(Wish::Promote(NodeId(node))).await?;
-                let done = self.order_nodes(NodeOrder::SetPart { node: number, part: Part::Voter }, request).await?;
+                let done =
+                    self.order_nodes(NodeOrder::SetPart { node: number, part: Part::Voter }, request).await?;
                 let was_voter = self.is_voter(node);
                 self.cluster.promote(NodeId(node)).await?;
                 !was_voter || done.reply == crate::domain::Reply::Changed(true)

@@ -64,7 +64,9 @@ pub enum NotDiscovered {
     Listen { address: SocketAddr, reason: String },
     #[error("no randomness from the operating system")]
     Randomness,
-    #[error("{seen} nodes look for each other, and discover_expect says {expect}: with all settings equal, start those only")]
+    #[error(
+        "{seen} nodes look for each other, and discover_expect says {expect}: with all settings equal, start those only"
+    )]
     TooMany { seen: usize, expect: usize },
 }
 
@@ -116,9 +118,7 @@ pub async fn discover(search: Search<'_>, authority: &Authority) -> Result<Found
         if seen == expect && seeking.keys().next() == Some(&own.ticket) && seeker.yield_to(own.ticket)? {
             let others: Vec<String> = seeking.into_values().flatten().collect();
             let answers = ask_all(&others, authority, &Knock::Yield { to: own.ticket }).await;
-            let is_yielded = |answer: &Result<Reply, EnrolError>| {
-                matches!(answer, Ok(Reply::Seeking { yielded_to: Some(to), .. }) if *to == own.ticket)
-            };
+            let is_yielded = |answer: &Result<Reply, EnrolError>| matches!(answer, Ok(Reply::Seeking { yielded_to: Some(to), .. }) if *to == own.ticket);
             if answers.len() == expect - 1 && answers.iter().all(|(_, answer)| is_yielded(answer)) {
                 return Ok(Found::Nobody);
             }
@@ -189,7 +189,8 @@ impl Seeker {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let mut bytes = [0; 16];
                 aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NotDiscovered::Randomness)?;
-                let own = Ticket { ticket: uuid::Builder::from_random_bytes(bytes).into_uuid(), yielded_to: None };
+                let own =
+                    Ticket { ticket: uuid::Builder::from_random_bytes(bytes).into_uuid(), yielded_to: None };
                 write(&path, &own).map_err(failed)?;
                 own
             }

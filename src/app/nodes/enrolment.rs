@@ -28,7 +28,11 @@ use crate::clock::rfc3339;
 pub enum Ticket<'a> {
     Token(&'a JoinToken),
     /// It holds the authority, and knows of members at these addresses.
-    Authority { authority: &'a Authority, peers: &'a [String], learner: bool },
+    Authority {
+        authority: &'a Authority,
+        peers: &'a [String],
+        learner: bool,
+    },
 }
 
 /// Why a node did not get in. Each text says what to do; nothing was changed unless it says so.
@@ -36,7 +40,9 @@ pub enum Ticket<'a> {
 pub enum NotEnrolled {
     #[error("{} belongs to node {} of cluster {} already: start it with `conclave start`, or take an empty folder", data.display(), owner.node, owner.cluster)]
     Member { data: PathBuf, owner: Identity },
-    #[error("the join token expired at {expired}, and it is {now} here: make another one with `conclave token create`, or set this machine's clock")]
+    #[error(
+        "the join token expired at {expired}, and it is {now} here: make another one with `conclave token create`, or set this machine's clock"
+    )]
     Expired { expired: String, now: String },
     #[error("the cluster refuses: {reason}")]
     Refused { code: String, reason: String },
@@ -126,7 +132,9 @@ async fn ask_in_turn(
             let asked = enrol::ask(address, trust, request.clone(), ANSWER).await;
             match asked.map(|answer| letter::decode::<Reply>(&answer)) {
                 Ok(Some(Reply::Admitted(admitted))) => return Ok(admitted),
-                Ok(Some(Reply::Refused { code, reason })) => return Err(NotEnrolled::Refused { code, reason }),
+                Ok(Some(Reply::Refused { code, reason })) => {
+                    return Err(NotEnrolled::Refused { code, reason });
+                }
                 Ok(Some(Reply::NotNow { reason })) => {
                     last = NotEnrolled::Nobody(format!("{address} says: {reason}"));
                 }
@@ -134,7 +142,12 @@ async fn ask_in_turn(
                     last = NotEnrolled::Nobody(format!("{address} answered what cannot be read"));
                 }
                 Err(error) => {
-                    let is_final = matches!(error, EnrolError::Clock { .. } | EnrolError::OtherCluster { .. } | EnrolError::OtherClock { .. });
+                    let is_final = matches!(
+                        error,
+                        EnrolError::Clock { .. }
+                            | EnrolError::OtherCluster { .. }
+                            | EnrolError::OtherClock { .. }
+                    );
                     last = NotEnrolled::Unmet(error);
                     // Asking again changes no clock and no cluster; another address may be right.
                     if is_final && addresses.len() == 1 {

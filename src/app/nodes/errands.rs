@@ -22,7 +22,9 @@ impl Errands for NodeErrands {
             let answer = match (app, letter::decode::<Errand>(&request)) {
                 (Some(app), Some(errand)) => app.do_errand(from, errand, deadline).await,
                 (None, _) => Answer::NotNow { reason: "the node is starting or stopping".to_owned() },
-                (_, None) => Answer::Refused { reason: "the node runs another release and does not know how".to_owned() },
+                (_, None) => Answer::Refused {
+                    reason: "the node runs another release and does not know how".to_owned(),
+                },
             };
             letter::encode(&answer)
         })
@@ -54,10 +56,10 @@ impl App {
                 })
             }
             Errand::Members => Ok(Answer::Members(self.members_seen_here())),
-            Errand::Rotate => self.rotate_certificate(deadline).await.map(|facts| Answer::Rotated {
-                serial: facts.serial,
-                expires_ms: facts.not_after.0,
-            }),
+            Errand::Rotate => self
+                .rotate_certificate(deadline)
+                .await
+                .map(|facts| Answer::Rotated { serial: facts.serial, expires_ms: facts.not_after.0 }),
             Errand::Report => Ok(Answer::Report(Box::new(self.report().await))),
         };
         done.unwrap_or_else(|failure| answer_of(&failure))

@@ -51,7 +51,8 @@ impl App {
     fn fence(&self) {
         let view = self.cluster.view();
         let Ok(rows) = node::list(&view) else { return };
-        let members: BTreeSet<u64> = self.cluster.status().members.iter().map(|member| member.node.0).collect();
+        let members: BTreeSet<u64> =
+            self.cluster.status().members.iter().map(|member| member.node.0).collect();
         let removed = rows.iter().filter(|(_, node)| node.is_removed()).map(|(number, _)| number.0);
         let gone: BTreeSet<NodeId> = removed.clone().map(NodeId).collect();
         let nodes = removed.filter(|number| !members.contains(number)).map(NodeId).collect();
@@ -101,7 +102,11 @@ impl App {
         let request = Self::own_request(PATIENCE);
         for member in &status.members {
             let Some(row) = rows.get(&member.node.0) else {
-                let part = if member.is_voter || status.members.len() == 1 { Part::Voter } else { self.part_of_newcomer() };
+                let part = if member.is_voter || status.members.len() == 1 {
+                    Part::Voter
+                } else {
+                    self.part_of_newcomer()
+                };
                 let node = NodeNumber(member.node.0);
                 self.order_nodes(NodeOrder::Register { node, part }, &request).await?;
                 return Ok(());
@@ -117,7 +122,11 @@ impl App {
                 && rows.get(&old.0).is_none_or(|row| !row.is_removed())
                 && status.members.iter().any(|other| other.node.0 == old.0)
             {
-                tracing::info!(node = member.node.0, old = old.0, "has its place: taking out the node it replaces");
+                tracing::info!(
+                    node = member.node.0,
+                    old = old.0,
+                    "has its place: taking out the node it replaces"
+                );
                 return self.remove_by_itself(old.0, &request).await;
             }
         }
@@ -140,7 +149,12 @@ impl App {
                 let _only_one = self.changing.lock().await;
                 let after = self.cluster.promote(member.node).await?;
                 let (voters, tolerance) = (after.voters.len(), after.tolerance);
-                tracing::info!(node = member.node.0, voters, tolerance, "the node has caught up and votes now");
+                tracing::info!(
+                    node = member.node.0,
+                    voters,
+                    tolerance,
+                    "the node has caught up and votes now"
+                );
                 Ok(true)
             }
             (Part::Learner, true) => {
@@ -162,7 +176,11 @@ impl App {
             if !is_dead || (member.is_voter && voters <= self.settings.nodes.min_voters) {
                 continue;
             }
-            tracing::warn!(node = member.node.0, ?patience, "the node was silent for too long: taking it out");
+            tracing::warn!(
+                node = member.node.0,
+                ?patience,
+                "the node was silent for too long: taking it out"
+            );
             return self.remove_by_itself(member.node.0, &Self::own_request(PATIENCE)).await;
         }
         Ok(())

@@ -38,9 +38,14 @@ pub struct JoinRequest {
 /// Why it should be let in.
 #[derive(Serialize, Deserialize)]
 pub enum JoinProof {
-    Token { id: Uuid, secret: [u8; 32] },
+    Token {
+        id: Uuid,
+        secret: [u8; 32],
+    },
     /// Its certificate, which only a holder of the authority's key can make.
-    Authority { learner: bool },
+    Authority {
+        learner: bool,
+    },
 }
 
 impl Drop for JoinProof {
@@ -57,13 +62,24 @@ impl Drop for JoinProof {
 pub enum Reply {
     Admitted(Box<Admitted>),
     /// Never like this; says what to do.
-    Refused { code: String, reason: String },
+    Refused {
+        code: String,
+        reason: String,
+    },
     /// Not now: try again, here or elsewhere.
-    NotNow { reason: String },
+    NotNow {
+        reason: String,
+    },
     /// A member: there is a cluster.
-    Member { cluster: Uuid, peers: Vec<String> },
+    Member {
+        cluster: Uuid,
+        peers: Vec<String>,
+    },
     /// No member of any cluster yet. `yielded_to` is whom it lets found one.
-    Seeking { ticket: Uuid, yielded_to: Option<Uuid> },
+    Seeking {
+        ticket: Uuid,
+        yielded_to: Option<Uuid>,
+    },
 }
 
 /// What a node needs to be a member.
@@ -111,27 +127,49 @@ pub enum Errand {
 /// A change of the membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    Promote { node: u64 },
-    Demote { node: u64 },
-    Remove { node: u64 },
+    Promote {
+        node: u64,
+    },
+    Demote {
+        node: u64,
+    },
+    Remove {
+        node: u64,
+    },
     /// Give `old` up as soon as `new` has its place.
-    Replace { old: u64, new: u64 },
+    Replace {
+        old: u64,
+        new: u64,
+    },
     /// Let another voter lead: that one, or the one that is furthest.
-    StepDown { to: Option<u64> },
+    StepDown {
+        to: Option<u64>,
+    },
 }
 
 /// What is answered to an [`Errand`].
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Answer {
     Changed(Changed),
-    Signed { certificate: String, authority: String, serial: String },
+    Signed {
+        certificate: String,
+        authority: String,
+        serial: String,
+    },
     Members(Vec<Seen>),
-    Rotated { serial: String, expires_ms: u64 },
+    Rotated {
+        serial: String,
+        expires_ms: u64,
+    },
     Report(Box<Report>),
     /// It must not be; says why and what to do.
-    Refused { reason: String },
+    Refused {
+        reason: String,
+    },
     /// Not now.
-    NotNow { reason: String },
+    NotNow {
+        reason: String,
+    },
 }
 
 /// How the cluster stands after a change.

@@ -64,7 +64,11 @@ impl App {
             let key = key.map_err(|_| Failure::Internal("the nodes' authority is damaged"))?;
             return Authority::from_pem(cluster, &certificate, key).map_err(unusable);
         }
-        self.cluster.authority().map_err(unusable)?.ok_or(Failure::NotReady)
+        let own = self
+            .cluster
+            .authority()
+            .map_err(|_| Failure::Internal("the authority on the disk is damaged"))?;
+        own.ok_or(Failure::NotReady)
     }
 
     /// Puts the authority into the rows where this node still has it on its disk, and removes it there.
@@ -80,10 +84,13 @@ impl App {
         }
         // It is in the rows, on a majority of the disks, and opens: else the copy here is the only one.
         let view = self.view(crate::replica::Freshness::Linearizable, request.deadline).await?;
-        if self.node_authority(&view)?.fingerprint() == own.fingerprint() && node::authority(&view)?.is_some() {
+        if self.node_authority(&view)?.fingerprint() == own.fingerprint() && node::authority(&view)?.is_some()
+        {
             let forgotten = self.cluster.forget_authority_key();
             forgotten.map_err(|_| Failure::Internal("the authority's key is still on the disk"))?;
-            tracing::info!("the authority's key is in the rows now, sealed, and no longer in the data folder");
+            tracing::info!(
+                "the authority's key is in the rows now, sealed, and no longer in the data folder"
+            );
         }
         Ok(())
     }
