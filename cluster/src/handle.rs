@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::call::{self, CallHandler};
 use crate::core::Core;
 use crate::error::{Fatal, Unavailable};
+use crate::folder::FolderError;
 use crate::identity::{Identity, NodeId};
 use crate::machine::{Applied, Proposal};
 use crate::membership::{After, ChangeError, Wish, change, handover, health};
@@ -256,6 +257,16 @@ impl Cluster {
         deadline: Instant,
     ) -> Result<NodeId, ChangeError> {
         handover::transfer(self.core(), to, deadline).await
+    }
+
+    /// Promises that this node's data folder is never again used by a program that does not know `level`. After a
+    /// promise of every member the rows may be raised to it: none of their logs can then be read by a program
+    /// that would take an entry for another. Writes a small file, and blocks until it is durable.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn require_level(&self, level: u32) -> Result<(), FolderError> {
+        self.node.require_level(level)
     }
 
     /// The data keys on this node's disk, and under which key each is wrapped. Reads small files.

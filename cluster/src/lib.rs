@@ -92,7 +92,7 @@ pub use folder::{DataFolder, FolderError};
 pub use handle::Cluster;
 pub use identity::{ClusterId, Identity, NodeId};
 pub use log::disk::LogError;
-pub use machine::{Applied, Machine, Proposal, RequestId, Verdict};
+pub use machine::{Applied, Machine, NewerLevel, Proposal, RequestId, Verdict};
 pub use membership::{After, ChangeError, Wish};
 pub use raft::Member;
 pub use seal::KeyWrapper;

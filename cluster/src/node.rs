@@ -18,7 +18,7 @@ use crate::core::Core;
 use crate::enrol::Desk;
 use crate::error::{Fatal, StartError, Unavailable};
 use crate::fence::Fence;
-use crate::folder::DataFolder;
+use crate::folder::{DataFolder, FolderError};
 use crate::identity::{Identity, NodeId};
 use crate::log::LogDevice;
 use crate::membership::{handover, join};
@@ -160,6 +160,12 @@ impl Node {
     pub(crate) fn was_started(&self) -> bool {
         let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
         folder.as_ref().is_some_and(DataFolder::was_started)
+    }
+
+    /// Keeps programs out of the data folder that do not know `level`. A simulated node has no folder.
+    pub(crate) fn require_level(&self, level: u32) -> Result<(), FolderError> {
+        let mut folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        folder.as_mut().map_or(Ok(()), |folder| folder.require_level(level))
     }
 
     /// What its data folder holds; nothing when it has none, or has let go of it.

@@ -20,7 +20,7 @@ use crate::folder::DataFolder;
 use crate::handle::Cluster;
 use crate::log::disk::DiskLog;
 use crate::log::{LogDevice, LogState};
-use crate::machine::Machine;
+use crate::machine::{Machine, NewerLevel};
 use crate::membership;
 use crate::membership::join::{self, Coming};
 use crate::network::server::TlsTransport;
@@ -163,16 +163,28 @@ impl Opened {
         if DataFolder::owner(&config.data)?.is_none() && config.join.is_empty() {
             DataFolder::found(&config.data, clock.now())?;
         }
-        let folder = DataFolder::open(&config.data)?;
+        let mut folder = DataFolder::open(&config.data)?;
+        // Before anything is read that may be in a newer format.
+        let known = machine.known_level();
+        NewerLevel::check(folder.level(), known)?;
         let vault = Arc::new(Vault::new(&config.data, folder.identity(), Arc::clone(&config.keys)));
         // Before anything is repaired, moved aside or tidied up: with the wrong key all of it looks damaged.
         vault.check()?;
         vault.rewrap()?;
         let certificate = folder.certificate(&vault)?;
-        let log = DiskLog::open(&folder.log(), &vault)?;
         let disk = Disk::Folder(Folder::new(folder.state(), Arc::clone(&vault)));
         let (store, recovery) = Store::open(&disk, machine, config.limits)
             .map_err(|fault| StartError::State(fault.to_string()))?;
+        let level = store.level();
+        // Remembered where the next start finds it first.
+        folder.require_level(level)?;
+        NewerLevel::check(level, known)?;
+        // A folder that never was a member's has nothing that an older program would want to come back to, and
+        // may be sent rows of any level.
+        if !folder.was_started() {
+            folder.require_level(known)?;
+        }
+        let log = DiskLog::open(&folder.log(), &vault)?;
         Ok(Self { folder, certificate, vault, log, store, recovery })
     }
 }
