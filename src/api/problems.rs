@@ -39,6 +39,7 @@ impl From<Failure> for Problem {
                 Self::unavailable("busy", "Too much is waiting already. Nothing was done.", seconds)
             }
             Failure::Limited(exceeded) => limit::exceeded(exceeded),
+            Failure::Endangers(reason) => Self::conflict("would_endanger_cluster", reason),
             Failure::SwitchedOff { setting } => Self::forbidden(
                 "switched_off",
                 format!("An operator has switched this off ({setting}). Nothing was done."),

@@ -300,6 +300,7 @@ fn described(action: &Action, reply: &Reply) -> (&'static str, String) {
             SealedSecret::SigningKey(id) => ("signing-key.reseal", format!("signing-key/{id}")),
         },
         Action::OrderNodes(order) => node::described(order),
+        Action::OfferSetup { .. } => ("cluster.offer-setup", String::new()),
         Action::RaiseLevel { to } => ("cluster.raise-level", format!("level/{to}")),
         Action::Transaction(_) => ("transaction", String::new()),
         Action::CreateServiceAccount(new) => ("service-account.create", service(&new.id)),

@@ -123,6 +123,7 @@ pub fn may(rows: &dyn Read, account: AccountId, caller: &Caller, action: &Action
         | Action::CreateFirstAdmin(_)
         | Action::Reseal(_)
         | Action::OrderNodes(_)
+        | Action::OfferSetup { .. }
         | Action::RaiseLevel { .. } => return system(caller),
         Action::Observe(_) => {
             system(caller)?;
@@ -316,6 +317,7 @@ impl Me<'_> {
             | Action::ShortenSubjectKey { .. }
             | Action::Reseal(_)
             | Action::OrderNodes(_)
+            | Action::OfferSetup { .. }
             | Action::RaiseLevel { .. }
             | Action::Transaction(_) => Err(Rejection::Misplaced("decided elsewhere".to_owned())),
         }

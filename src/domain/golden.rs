@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::audit::{Chain, Trail};
+use super::cluster::SetupOffer;
 use super::testing::MemoryRows;
 use super::{Rejection, account::AccountState, key::KeyState, membership::Membership, rows::tables};
 use samples as sample;
@@ -184,6 +185,9 @@ fn rows(text: &mut String) {
     put("JOIN_TOKEN", rows, text);
     tables::NODE_AUTHORITY.put(rows, &[], &sample::node_authority()).unwrap();
     put("NODE_AUTHORITY", rows, text);
+    let offer = SetupOffer { secret: sample::secret(), expires_at: sample::at() };
+    tables::SETUP_OFFER.put(rows, &[], &offer).unwrap();
+    put("SETUP_OFFER", rows, text);
     tables::LEVEL.put(rows, &[], &300).unwrap();
     put("LEVEL", rows, text);
     let chain = Chain { account, trail: Trail::Acts };

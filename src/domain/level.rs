@@ -32,7 +32,8 @@ pub const LEVEL: u32 = if cfg!(feature = "previous-level") { 1 } else { 2 };
 
 /// The level of a cluster that never raised it, and of all that the first release knows.
 pub const FIRST: u32 = 1;
-/// The nodes as rows: tokens by which they join, their certificates, their authority; and levels themselves.
+/// The nodes as rows: tokens by which they join, their certificates, their authority. The offer to make the first
+/// administrator.
 const NODES: u32 = 2;
 
 /// The level of the cluster.
@@ -121,6 +122,7 @@ impl Action {
             | Self::SetRoles { .. } => FIRST,
             Self::Observe(seen) => seen.iter().map(|one| one.by.level()).max().unwrap_or(FIRST),
             Self::Reseal(new) => new.secret.level(),
+            Self::OfferSetup { .. } => NODES,
             Self::OrderNodes(order) => order.level(),
             Self::Transaction(actions) => actions.iter().map(Self::level).max().unwrap_or(FIRST),
             // By this the level rises, so it cannot wait for it. Nobody orders it before all know it.

@@ -276,6 +276,11 @@ pub enum Action {
     },
     /// About the nodes of the cluster.
     OrderNodes(NodeOrder),
+    /// Lets whoever has this secret make the first administrator.
+    OfferSetup {
+        secret: SecretHash,
+        good_for: Lifetime,
+    },
     /// Lets in what came with that level and the ones before it; see [`level`].
     RaiseLevel {
         to: u32,
@@ -456,6 +461,7 @@ fn dispatch(context: &mut Context<'_>, action: &Action) -> Result<Reply, Rejecti
         Action::Observe(seen) => audit::observe(context, seen),
         Action::ProvePassword { user, revision } => lockout::prove(context, *user, *revision),
         Action::OrderNodes(order) => node::order(context, order),
+        Action::OfferSetup { secret, good_for } => cluster::offer_setup(context, *secret, *good_for),
         Action::RaiseLevel { to } => level::raise(context, *to),
     }
 }

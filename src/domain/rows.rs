@@ -255,7 +255,7 @@ fn decode<V: DeserializeOwned>(row: &RawRow) -> Result<Stored<V>, Rejection> {
 pub(super) mod tables {
     use super::super::account::Account;
     use super::super::audit::{AuditHead, AuditRecord};
-    use super::super::cluster::ClusterSecrets;
+    use super::super::cluster::{ClusterSecrets, SetupOffer};
     use super::super::holder::KeyHolder;
     use super::super::key::SigningKey;
     use super::super::lockout::Attempts;
@@ -335,8 +335,9 @@ pub(super) mod tables {
     /// By the id of the token.
     pub(crate) const JOIN_TOKEN: GlobalTable<JoinToken> = GlobalTable::new(0x06);
     pub(crate) const NODE_AUTHORITY: GlobalTable<NodeAuthority> = GlobalTable::new(0x07);
+    pub(crate) const SETUP_OFFER: GlobalTable<SetupOffer> = GlobalTable::new(0x08);
     /// The cluster's level; see [`super::super::level`].
-    pub(crate) const LEVEL: GlobalTable<u32> = GlobalTable::new(0x08);
+    pub(crate) const LEVEL: GlobalTable<u32> = GlobalTable::new(0x0f);
 }
 
 #[cfg(test)]

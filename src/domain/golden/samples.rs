@@ -211,6 +211,7 @@ fn later_actions() -> Vec<Action> {
         Action::Reseal(Resealed { secret: SealedSecret::MintKey, was: sealed(), now: sealed() }),
         Action::SetRoles { principal: Principal::User(self::user()), roles: vec![role()] },
         Action::OrderNodes(NodeOrder::Remove { node: NodeNumber(300) }),
+        Action::OfferSetup { secret: secret(), good_for: Lifetime(300) },
         Action::RaiseLevel { to: 300 },
     ]
 }
