@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::LogTime;
 use crate::files::{self, FileError};
 use crate::identity::{ClusterId, Identity, NodeId};
+use crate::offline::swap;
 use crate::pki::{Authority, NodeCertificate, PkiError};
 
 /// A data folder that this process holds the lock of.
@@ -76,6 +77,13 @@ pub enum FolderError {
         /// What the check said.
         reason: String,
     },
+    /// Neither the old folder nor the new one.
+    #[error(
+        "{}: a restore or a recovery of this folder was interrupted: run the same command again, and it goes on. \
+         Nothing of the old folder is lost",
+        .0.display()
+    )]
+    Interrupted(PathBuf),
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -89,6 +97,8 @@ impl DataFolder {
     pub const IDENTITY_FILE: &'static str = "identity.toml";
     /// The format that this program writes.
     pub const FORMAT: u32 = 1;
+    pub(crate) const LOG: &'static str = "log";
+    pub(crate) const STATE: &'static str = "state";
 
     /// Makes `path` the folder of `node`, with a certificate from `authority`. Used by whoever sets up
     /// several nodes at once; a node that founds a cluster does it by itself when it first starts.
@@ -117,11 +127,12 @@ impl DataFolder {
     /// # Errors
     /// When the folder belongs to a node already, holds other data, or a file cannot be written.
     pub fn found(path: &Path, now: LogTime) -> Result<Identity, FolderError> {
+        swap::check(path)?;
         files::create_folder(path)?;
         if let Some(owner) = read_identity(path)? {
             return Err(FolderError::Taken { path: path.to_owned(), owner });
         }
-        for part in [LOG, STATE] {
+        for part in [Self::LOG, Self::STATE] {
             if path.join(part).exists() {
                 return Err(FolderError::NoIdentity(path.to_owned()));
             }
@@ -147,6 +158,7 @@ impl DataFolder {
     /// that it names.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let lock = take_lock(path)?;
+        swap::check(path)?;
         let file = read_file(path)?.ok_or_else(|| FolderError::NoIdentity(path.to_owned()))?;
         let identity = file.identity();
         let certificate = NodeCertificate::load(path)?;
@@ -172,6 +184,12 @@ impl DataFolder {
         if self.was_started { Ok(()) } else { write_identity(&self.path, self.identity, true) }
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whose folder it is.
     #[must_use]
     pub fn identity(&self) -> Identity {
@@ -187,13 +205,13 @@ impl DataFolder {
     /// The folder of the Raft log; whether it exists tells a node that has run from a new one.
     #[must_use]
     pub fn log(&self) -> PathBuf {
-        self.path.join(LOG)
+        self.path.join(Self::LOG)
     }
 
     /// The folder of durable state and snapshots.
     #[must_use]
     pub fn state(&self) -> PathBuf {
-        self.path.join(STATE)
+        self.path.join(Self::STATE)
     }
 }
 
@@ -246,7 +264,7 @@ fn read_file(path: &Path) -> Result<Option<IdentityFile>, FolderError> {
     table.try_into().map(Some).map_err(|error: toml::de::Error| bad(error.to_string()))
 }
 
-fn take_lock(path: &Path) -> Result<File, FolderError> {
+pub(crate) fn take_lock(path: &Path) -> Result<File, FolderError> {
     if !path.is_dir() {
         return Err(FolderError::NoIdentity(path.to_owned()));
     }
@@ -259,6 +277,3 @@ fn take_lock(path: &Path) -> Result<File, FolderError> {
         Err(TryLockError::Error(source)) => Err(FileError { path: name, source }.into()),
     }
 }
-
-const LOG: &str = "log";
-const STATE: &str = "state";

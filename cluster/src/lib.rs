@@ -51,6 +51,7 @@
 #[cfg(test)]
 extern crate self as conclave_cluster;
 
+pub mod archive;
 mod barrier;
 pub mod call;
 pub mod clock;
@@ -66,6 +67,7 @@ pub mod machine;
 pub mod membership;
 mod network;
 mod node;
+pub mod offline;
 pub mod pki;
 mod raft;
 pub mod seal;

@@ -66,9 +66,12 @@ pub(crate) async fn join(
         let answer = if core.leads() {
             admit(core, core.node(), core.member.clone(), false).await
         } else {
-            let target = hint.take().or_else(|| candidate(core, peers, round));
-            let Some(target) = target else { return Err(StartError::NotJoined(last)) };
-            ask(core, target, is_new).await
+            match hint.take().or_else(|| candidate(core, peers, round)) {
+                Some(target) => ask(core, target, is_new).await,
+                // A cluster of one whose address has changed leads soon, and then corrects it by itself.
+                None if core.knows_itself() => JoinAnswer::NotNow("it does not lead yet".to_owned()),
+                None => return Err(StartError::NotJoined(last)),
+            }
         };
         match answer {
             JoinAnswer::Done => return Ok(()),

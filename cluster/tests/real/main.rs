@@ -12,6 +12,7 @@ mod join;
 #[path = "../../src/testing/keys.rs"]
 mod keys;
 mod machine;
+mod offline;
 mod reads;
 mod restart;
 mod sealing;
