@@ -121,6 +121,10 @@ pub fn may(rows: &dyn Read, account: AccountId, caller: &Caller, action: &Action
         | Action::RehashPassword { .. }
         | Action::OpenDefaultAccount(_)
         | Action::CreateFirstAdmin(_)
+        | Action::BeginRestore { .. }
+        | Action::RestoreRows(_)
+        | Action::FinishRestore(_)
+        | Action::AbandonRestore { .. }
         | Action::Reseal(_) => return system(caller),
         Action::Observe(_) => {
             system(caller)?;
@@ -313,6 +317,10 @@ impl Me<'_> {
             | Action::RevokeSubjectKey { .. }
             | Action::ShortenSubjectKey { .. }
             | Action::Reseal(_)
+            | Action::BeginRestore { .. }
+            | Action::RestoreRows(_)
+            | Action::FinishRestore(_)
+            | Action::AbandonRestore { .. }
             | Action::Transaction(_) => Err(Rejection::Misplaced("decided elsewhere".to_owned())),
         }
     }

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::audit::{Chain, Trail};
+use super::restore::{Restore, RestorePart, is_known};
 use super::testing::MemoryRows;
 use super::{Rejection, account::AccountState, key::KeyState, membership::Membership, rows::tables};
 use samples as sample;
@@ -151,6 +152,12 @@ fn rows(text: &mut String) {
     put("HOLDER_KEY", rows, text);
     tables::HOLDER_RECOVERY.put(rows, b"hash", &account).unwrap();
     put("HOLDER_RECOVERY", rows, text);
+    let restore = Restore { id: sample::restore(), begun_at: sample::at(), parts: 300, rows: 301 };
+    tables::RESTORE.put(rows, account.as_bytes(), &restore).unwrap();
+    put("RESTORE", rows, text);
+    let part = RestorePart { rows: vec![sample::restored_row()] };
+    tables::RESTORE_PART.put(rows, b"path", &part).unwrap();
+    put("RESTORE_PART", rows, text);
     let chain = Chain { account, trail: Trail::Acts };
     let hash = chain.hash_of(&stored::audit_record());
     writeln!(text, "audit-hash {}", hex(&hash)).unwrap();
@@ -163,6 +170,7 @@ fn rows(text: &mut String) {
 fn put(table: &str, rows: &mut MemoryRows, text: &mut String) {
     let (key, row) = rows.rows.pop_first().unwrap();
     assert!(rows.rows.is_empty());
+    assert!(is_known(&key, &row.value), "{table} is not among the tables that are restored");
     let account = sample::account();
     let head = [b"a".as_slice(), account.as_bytes()].concat();
     let key = match key.strip_prefix(head.as_slice()) {

@@ -28,6 +28,7 @@ pub mod principal;
 mod properties;
 mod rejection;
 pub mod reseal;
+pub mod restore;
 pub mod role;
 pub mod rows;
 #[cfg(test)]
@@ -52,12 +53,13 @@ use audit::Observation;
 use authority::Caller;
 use cluster::ClusterSecrets;
 use holder::Recovery;
-pub use id::{AccountId, ApiKeyId, ServiceId, SessionId, SubjectId, UserId};
+pub use id::{AccountId, ApiKeyId, RestoreId, ServiceId, SessionId, SubjectId, UserId};
 use key::NewSigningKey;
 use lockout::RefusedSignIn;
 pub use principal::Principal;
 pub use rejection::{Noun, Rejection};
 use reseal::Resealed;
+use restore::{NewPart, WholeRestore};
 use role::{NewRole, RoleChanges};
 pub use rows::{RawRow, Read, Rows, Stored};
 pub use secret::{PasswordHash, Sealed, SecretHash};
@@ -271,6 +273,18 @@ pub enum Action {
         principal: Principal,
         roles: Vec<RoleName>,
     },
+    /// The rows of a backup of the account are about to come.
+    BeginRestore {
+        id: RestoreId,
+    },
+    /// Some of them. They lie aside until all have come.
+    RestoreRows(NewPart),
+    /// All have come: the account is put back to them.
+    FinishRestore(WholeRestore),
+    /// No more will come.
+    AbandonRestore {
+        id: RestoreId,
+    },
 }
 
 /// What a command answers when it is carried out. Everything else can be read at its revision.
@@ -380,14 +394,30 @@ fn stands_in_transaction(action: &Action) -> Result<(), Rejection> {
             "a session is opened or refreshed by a command of its own".to_owned(),
         ));
     }
+    if matches!(
+        action,
+        Action::BeginRestore { .. }
+            | Action::RestoreRows(_)
+            | Action::FinishRestore(_)
+            | Action::AbandonRestore { .. }
+    ) {
+        return Err(Rejection::Misplaced("each step of a restore is a command of its own".to_owned()));
+    }
     Ok(())
 }
 
 fn perform(context: &mut Context<'_>, action: &Action) -> Result<Reply, Rejection> {
     authority::may(context.rows, context.account, context.caller, action)?;
     let reply = dispatch(context, action)?;
-    // What was seen is written down as what it was, not as the seeing of it.
-    if reply != Reply::Changed(false) && !matches!(action, Action::Observe(_)) {
+    // What was seen is written down as what it was, not as the seeing of it; a restore once it is one.
+    let is_silent = matches!(
+        action,
+        Action::Observe(_)
+            | Action::BeginRestore { .. }
+            | Action::RestoreRows(_)
+            | Action::AbandonRestore { .. }
+    );
+    if reply != Reply::Changed(false) && !is_silent {
         audit::append(context, action, &reply)?;
     }
     Ok(reply)
@@ -441,6 +471,10 @@ fn dispatch(context: &mut Context<'_>, action: &Action) -> Result<Reply, Rejecti
         Action::SetClient { service, client } => service::set_client(context, *service, client),
         Action::Observe(seen) => audit::observe(context, seen),
         Action::ProvePassword { user, revision } => lockout::prove(context, *user, *revision),
+        Action::BeginRestore { id } => restore::begin(context, *id),
+        Action::RestoreRows(part) => restore::add_part(context, part),
+        Action::FinishRestore(whole) => restore::finish(context, whole),
+        Action::AbandonRestore { id } => restore::abandon(context, *id),
     }
 }
 
