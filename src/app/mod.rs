@@ -9,6 +9,7 @@
 
 pub mod accounts;
 pub mod admit;
+pub mod backups;
 pub mod bootstrap;
 pub mod caller;
 pub mod clients;
@@ -89,6 +90,8 @@ pub struct App {
     opened: OnceLock<()>,
     counts: counts::Counts,
     observer: observer::Observer,
+    /// Places for backups that are being written.
+    backups: Arc<tokio::sync::Semaphore>,
 }
 
 /// A command that was carried out.
@@ -139,6 +142,7 @@ impl App {
             opened: OnceLock::new(),
             counts: counts::Counts::new(),
             observer: observer::Observer::default(),
+            backups: Arc::new(tokio::sync::Semaphore::new(backups::AT_ONCE)),
         })
     }
 

@@ -15,6 +15,7 @@ pub mod account;
 pub mod audit;
 pub mod authority;
 pub mod cluster;
+mod expectation;
 #[cfg(test)]
 mod golden;
 pub mod holder;
@@ -52,6 +53,7 @@ use account::{DefaultAccount, NewAccount};
 use audit::Observation;
 use authority::Caller;
 use cluster::ClusterSecrets;
+pub use expectation::{Expectation, Resource};
 use holder::Recovery;
 pub use id::{AccountId, ApiKeyId, RestoreId, ServiceId, SessionId, SubjectId, UserId};
 use key::NewSigningKey;
@@ -103,24 +105,6 @@ pub struct Origin {
     pub address: Option<String>,
     /// What the client calls itself (`User-Agent`), at most 200 characters.
     pub agent: Option<String>,
-}
-
-/// A row and the revision it must have. Revision 0 says that it must not exist.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Expectation {
-    pub resource: Resource,
-    pub revision: u64,
-}
-
-/// What an expectation can be about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Resource {
-    Account,
-    User(UserId),
-    Password(UserId),
-    ServiceAccount(ServiceId),
-    Role(RoleName),
-    Settings,
 }
 
 /// What can be ordered. Grows at the end only: variants are stored in the log.
@@ -482,47 +466,5 @@ impl Action {
     /// The actions of a transaction, or this one alone.
     fn each(&self) -> &[Self] {
         if let Self::Transaction(actions) = self { actions } else { std::slice::from_ref(self) }
-    }
-}
-
-impl Expectation {
-    fn check(&self, rows: &dyn Read, account: AccountId) -> Result<(), Rejection> {
-        let actual = self.resource.revision(rows, account)?;
-        if actual == self.revision {
-            return Ok(());
-        }
-        let resource = self.resource.to_string();
-        Err(Rejection::PreconditionFailed { resource, expected: self.revision, actual })
-    }
-}
-
-impl Resource {
-    /// The revision that last wrote the row; 0 where there is none.
-    ///
-    /// # Errors
-    /// [`Rejection::Damaged`] if the row does not decode.
-    pub fn revision(&self, rows: &dyn Read, account: AccountId) -> Result<u64, Rejection> {
-        Ok(match self {
-            Self::Account => account::find(rows, account)?.map(|row| row.revision),
-            Self::User(user) => user::find(rows, account, *user)?.map(|row| row.revision),
-            Self::Password(user) => user::find_password(rows, account, *user)?.map(|row| row.revision),
-            Self::ServiceAccount(id) => service::find(rows, account, *id)?.map(|row| row.revision),
-            Self::Role(role) => role::find(rows, account, role)?.map(|row| row.revision),
-            Self::Settings => settings::find(rows, account)?.map(|row| row.revision),
-        }
-        .unwrap_or_default())
-    }
-}
-
-impl std::fmt::Display for Resource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Account => f.write_str("account"),
-            Self::User(id) => write!(f, "user/{id}"),
-            Self::Password(id) => write!(f, "password/{id}"),
-            Self::ServiceAccount(id) => write!(f, "service-account/{id}"),
-            Self::Role(name) => write!(f, "role/{name}"),
-            Self::Settings => f.write_str("settings"),
-        }
     }
 }

@@ -31,24 +31,21 @@
 //!   none of its tables, until all are there. Keys in them begin behind the account, so that no part can be about
 //!   another one.
 
-use std::collections::BTreeMap;
+mod merge;
+
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-use super::account::{self, Account, AccountState, Owner};
 use super::audit::{self, Observation, Trail};
 use super::authority::Caller;
 use super::holder::KeyHolder;
 use super::rows::{Page, is_row, next_account, prefix_of, tables};
-use super::service::{ApiKey, ServiceAccount};
-use super::subject_key::{self, SubjectKey};
-use super::user::{User, UserStatus};
 use super::{
-    AccountId, Actor, Context, Lifetime, Origin, Principal, RawRow, Read, Rejection, Reply, RestoreId, Rows,
-    SessionId, Timestamp,
+    AccountId, Actor, Context, Lifetime, Origin, Principal, Read, Rejection, Reply, RestoreId, Rows, Sealed,
+    Timestamp, membership, subject_key,
 };
-use super::{membership, session};
+use merge::{Backup, Merge, move_indexes};
 
 /// A restore on its way, as it is stored beside its parts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,6 +189,14 @@ pub fn is_known(key: &[u8], value: &[u8]) -> bool {
     }
 }
 
+/// The secret that a row holds, and its name, where it is of a table whose rows hold one that is sealed.
+#[must_use]
+pub fn sealed_in(row: &RestoredRow) -> Option<(String, Sealed)> {
+    let id = row.key.strip_prefix(&[tables::SIGNING_KEY.tag()])?;
+    let key = tables::SIGNING_KEY.read(&row.value).ok()?;
+    Some((String::from_utf8_lossy(id).into_owned(), key.private))
+}
+
 /// Begins a restore of the account. An earlier one that has not come whole is forgotten.
 pub(super) fn begin(context: &mut Context<'_>, id: RestoreId) -> Result<Reply, Rejection> {
     if context.account == AccountId::CLUSTER {
@@ -277,233 +282,6 @@ fn begun(context: &Context<'_>, id: RestoreId) -> Result<Restore, Rejection> {
     }
 }
 
-/// Rows of one account by their whole keys.
-#[derive(Default)]
-struct Backup(BTreeMap<Vec<u8>, std::sync::Arc<[u8]>>);
-
-impl Backup {
-    fn of_parts(context: &Context<'_>) -> Result<Self, Rejection> {
-        let prefix = prefix_of(context.account);
-        let mut backup = Self::default();
-        for (_, part) in tables::RESTORE_PART.scan(context.rows, context.account.as_bytes())? {
-            for row in part.value.rows {
-                backup.0.insert([&prefix[..], &row.key].concat(), row.value.into());
-            }
-        }
-        Ok(backup)
-    }
-
-    /// Takes over the row as it stands elsewhere, if it does.
-    fn copy(&mut self, from: &dyn Read, key: Vec<u8>) {
-        if let Some(row) = from.get(&key) {
-            self.0.insert(key, row.value);
-        }
-    }
-}
-
-impl Read for Backup {
-    fn get(&self, key: &[u8]) -> Option<RawRow> {
-        self.0.get(key).map(|value| RawRow { revision: 0, value: value.clone() })
-    }
-
-    fn scan(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], RawRow) -> ControlFlow<()>,
-    ) {
-        for (key, value) in self.0.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix)) {
-            let is_after = after.is_none_or(|after| key.as_slice() > after);
-            if is_after && visit(key, RawRow { revision: 0, value: value.clone() }).is_break() {
-                break;
-            }
-        }
-    }
-}
-
-impl Rows for Backup {
-    fn put(&mut self, key: &[u8], value: Vec<u8>) {
-        self.0.insert(key.to_vec(), value.into());
-    }
-
-    fn delete(&mut self, key: &[u8]) {
-        self.0.remove(key);
-    }
-}
-
-/// The account in the cluster and in the backup.
-struct Merge<'m> {
-    now: &'m dyn Read,
-    at: Timestamp,
-    account: AccountId,
-    backup: &'m Backup,
-}
-
-impl Merge<'_> {
-    /// The rows of the account from now on.
-    fn merged(&self) -> Result<Backup, Rejection> {
-        let mut rows = Backup::default();
-        let known = account::find(self.now, self.account)?.map(|row| row.value);
-        for (key, value) in &self.backup.0 {
-            let tag = key.get(1 + AccountId::DIGITS).copied().unwrap_or_default();
-            let is_the_clusters = known.is_some() && CLUSTER_TAGS.contains(&tag);
-            if !is_the_clusters && !CREDENTIAL_TAGS.contains(&tag) {
-                rows.0.insert(key.clone(), value.clone());
-            }
-        }
-        if known.is_some() {
-            for tag in CLUSTER_TAGS {
-                for key in keys_below(self.now, &below(self.account, tag)) {
-                    rows.copy(self.now, key);
-                }
-            }
-        }
-        self.account(&mut rows, known.as_ref())?;
-        self.holder(&mut rows)?;
-        self.principals(&mut rows)?;
-        self.sessions(&mut rows)?;
-        self.keys(&mut rows)?;
-        tidy(&mut rows, self.account)?;
-        Ok(rows)
-    }
-
-    fn account(&self, rows: &mut Backup, known: Option<&Account>) -> Result<(), Rejection> {
-        let found = account::find(self.backup, self.account)?;
-        let mut account = found.ok_or_else(|| Rejection::invalid("backup", "it has no such account"))?.value;
-        let is_other = |known: &Account| match (known.owner, account.owner) {
-            // Every cluster has one, under the same id.
-            (Owner::Cluster { .. }, Owner::Cluster { .. }) => false,
-            (Owner::Root(_) | Owner::KeyHolder, _) | (_, Owner::Root(_) | Owner::KeyHolder) => {
-                (known.owner, known.created_at) != (account.owner, account.created_at)
-            }
-        };
-        if known.is_some_and(is_other) {
-            return Err(Rejection::AccountIdTaken);
-        }
-        if let (Owner::Cluster { has_had_admin }, Some(Owner::Cluster { has_had_admin: before })) =
-            (account.owner, known.map(|known| known.owner))
-        {
-            account.owner = Owner::Cluster { has_had_admin: has_had_admin || before };
-        }
-        tables::ACCOUNT.put(rows, self.account, &[], &account)
-    }
-
-    /// Whoever has the account's key by what the cluster knows; a secret that recovers it is never taken over.
-    fn holder(&self, rows: &mut Backup) -> Result<(), Rejection> {
-        if let Some(known) = tables::HOLDER.get(self.now, self.account, &[])? {
-            return tables::HOLDER.put(rows, self.account, &[], &known.value);
-        }
-        match tables::HOLDER.get(self.backup, self.account, &[])? {
-            Some(row) => {
-                let holder = KeyHolder { recovery: None, ..row.value };
-                tables::HOLDER.put(rows, self.account, &[], &holder)
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Epochs never fall, and locks are not lifted.
-    fn principals(&self, rows: &mut Backup) -> Result<(), Rejection> {
-        for (id, row) in all(tables::USER.scan(self.backup, self.account, &[], None, usize::MAX))? {
-            let Some(known) = tables::USER.get(self.now, self.account, &id)? else { continue };
-            let epoch = row.epoch.max(known.value.epoch);
-            tables::USER.put(rows, self.account, &id, &User { epoch, ..row })?;
-            if tables::ATTEMPTS.has(self.now, self.account, &id) {
-                rows.copy(self.now, tables::ATTEMPTS.key(self.account, &id));
-            }
-        }
-        for (id, row) in all(tables::SERVICE.scan(self.backup, self.account, &[], None, usize::MAX))? {
-            let Some(known) = tables::SERVICE.get(self.now, self.account, &id)? else { continue };
-            let epoch = row.epoch.max(known.value.epoch);
-            tables::SERVICE.put(rows, self.account, &id, &ServiceAccount { epoch, ..row })?;
-        }
-        Ok(())
-    }
-
-    fn sessions(&self, rows: &mut Backup) -> Result<(), Rejection> {
-        for (id, row) in all(tables::SESSION.scan(self.backup, self.account, &[], None, usize::MAX))? {
-            let session = SessionId::new(uuid::Uuid::from_slice(&id).map_err(|_| Rejection::Damaged)?);
-            let live = match session::live(self.now, self.account, session, self.at) {
-                Ok(live) => live.session,
-                Err(Rejection::Unauthenticated) => continue,
-                Err(other) => return Err(other),
-            };
-            // Ids of sessions that were forgotten may be drawn again.
-            if (live.principal, live.opened_at) != (row.principal, row.opened_at) {
-                continue;
-            }
-            rows.copy(self.now, tables::SESSION.key(self.account, &id));
-            let of_principal = [live.principal.key().as_slice(), &id].concat();
-            rows.copy(self.now, tables::PRINCIPAL_SESSION.key(self.account, &of_principal));
-            let expiry = [&live.expires_at.0.to_be_bytes()[..], &id].concat();
-            rows.copy(self.now, tables::SESSION_EXPIRY.key(self.account, &expiry));
-            for (path, hash) in
-                all(tables::SESSION_REFRESH.scan(self.now, self.account, &id, None, usize::MAX))?
-            {
-                rows.copy(self.now, tables::SESSION_REFRESH.key(self.account, &path));
-                rows.copy(self.now, tables::REFRESH.key(self.account, hash.as_bytes()));
-            }
-        }
-        Ok(())
-    }
-
-    fn keys(&self, rows: &mut Backup) -> Result<(), Rejection> {
-        for (path, key) in all(tables::API_KEY.scan(self.backup, self.account, &[], None, usize::MAX))? {
-            let known = tables::API_KEY.get(self.now, self.account, &path)?;
-            if known.is_some_and(|known: super::Stored<ApiKey>| known.value.hash == key.hash) {
-                rows.copy(self.now, tables::API_KEY.key(self.account, &path));
-                rows.copy(self.now, tables::API_KEY_HASH.key(self.account, key.hash.as_bytes()));
-            }
-        }
-        for (path, key) in all(tables::SUBJECT_KEY.scan(self.backup, self.account, &[], None, usize::MAX))? {
-            let known = tables::SUBJECT_KEY.get(self.now, self.account, &path)?;
-            if known.is_some_and(|known: super::Stored<SubjectKey>| known.value.hash == key.hash) {
-                rows.copy(self.now, tables::SUBJECT_KEY.key(self.account, &path));
-                rows.copy(self.now, tables::SUBJECT_KEY_HASH.key(self.account, key.hash.as_bytes()));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What is unique among all accounts follows the account's rows, or refuses them.
-fn move_indexes(context: &mut Context<'_>, rows: &Backup) -> Result<(), Rejection> {
-    let account = context.account;
-    let (before, after) = (root_email(context.rows, account)?, root_email(rows, account)?);
-    if before != after {
-        if let Some(before) = before {
-            tables::ROOT_EMAIL.delete(context.rows, before.as_bytes());
-        }
-        if let Some(after) = after {
-            if tables::ROOT_EMAIL.get(context.rows, after.as_bytes())?.is_some() {
-                return Err(Rejection::EmailTaken);
-            }
-            tables::ROOT_EMAIL.put(context.rows, after.as_bytes(), &account)?;
-        }
-    }
-    // A holder that the cluster knows was taken over as it is.
-    if tables::HOLDER.has(context.rows, account, &[]) {
-        return Ok(());
-    }
-    if let Some(holder) = tables::HOLDER.get(rows, account, &[])? {
-        let key = holder.value.key;
-        if tables::HOLDER_KEY.get(context.rows, key.as_bytes())?.is_some() {
-            return Err(Rejection::KeyTaken);
-        }
-        tables::HOLDER_KEY.put(context.rows, key.as_bytes(), &account)?;
-    }
-    Ok(())
-}
-
-/// The folded e-mail address by which the account's root user is found.
-fn root_email(rows: &dyn Read, account: AccountId) -> Result<Option<String>, Rejection> {
-    let Some(found) = account::find(rows, account)? else { return Ok(None) };
-    let (Some(root), AccountState::Open) = (found.value.root(), found.value.state) else { return Ok(None) };
-    let user = super::user::find(rows, account, root)?.map(|row| row.value);
-    let user = user.filter(|user| user.status != UserStatus::Deleted);
-    Ok(user.and_then(|user| Some(user.email?.folded())))
-}
-
 /// Forgets what came of a restore, by the bytes of the account.
 fn forget(rows: &mut dyn Rows, account: &[u8]) -> Result<(), Rejection> {
     for (path, _) in tables::RESTORE_PART.scan(rows, account)? {
@@ -565,20 +343,3 @@ const SESSION_TAGS: [u8; 4] = [
     tables::SESSION_EXPIRY.tag(),
     tables::SESSION_REFRESH.tag(),
 ];
-
-/// What a backup alone does not bring back.
-const CREDENTIAL_TAGS: [u8; 10] = [
-    tables::HOLDER.tag(),
-    tables::SESSION.tag(),
-    tables::PRINCIPAL_SESSION.tag(),
-    tables::REFRESH.tag(),
-    tables::SESSION_EXPIRY.tag(),
-    tables::SESSION_REFRESH.tag(),
-    tables::API_KEY.tag(),
-    tables::API_KEY_HASH.tag(),
-    tables::SUBJECT_KEY.tag(),
-    tables::SUBJECT_KEY_HASH.tag(),
-];
-
-/// What stays as the cluster has it.
-const CLUSTER_TAGS: [u8; 3] = [tables::SIGNING_KEY.tag(), tables::AUDIT_HEAD.tag(), tables::AUDIT.tag()];

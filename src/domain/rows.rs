@@ -82,6 +82,11 @@ impl<V: Serialize + DeserializeOwned> Table<V> {
         Kind { tag: self.tag, decodes: |value| from_bytes::<V>(value).is_ok() }
     }
 
+    /// Reads a value of the table that comes from elsewhere.
+    pub(super) fn read(&self, value: &[u8]) -> Result<V, Rejection> {
+        from_bytes(value)
+    }
+
     /// The whole key of a row.
     #[must_use]
     pub fn key(&self, account: AccountId, rest: &[u8]) -> Vec<u8> {

@@ -6,6 +6,7 @@
 mod accounts;
 mod admins;
 mod audit;
+mod backups;
 mod checks;
 mod cluster;
 mod keys;
@@ -22,6 +23,7 @@ mod transactions;
 mod users;
 mod workflows;
 
+pub(super) use backups::takes_upload;
 use conclave_cluster::state::View;
 
 use super::call::{Call, bad_id};
@@ -43,6 +45,7 @@ pub fn routes() -> Vec<Route> {
         accounts::routes(),
         admins::routes(),
         audit::routes(),
+        backups::routes(),
         checks::routes(),
         cluster::routes(),
         keys::routes(),
@@ -84,7 +87,7 @@ pub(super) fn operations() -> Vec<Group> {
         group(
             "Cluster",
             "For operators.",
-            [cluster::operations(), admins::operations(), keys::operations()].concat(),
+            [cluster::operations(), admins::operations(), backups::operations(), keys::operations()].concat(),
         ),
     ]
 }
