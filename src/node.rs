@@ -37,6 +37,7 @@ pub struct Node {
     server: Server,
     opening: tokio::task::JoinHandle<()>,
     recording: tokio::task::JoinHandle<()>,
+    saving: Option<tokio::task::JoinHandle<()>>,
     fatal: watch::Receiver<Option<String>>,
 }
 
@@ -123,8 +124,12 @@ impl Node {
             .map_err(|source| NodeError::Listen { address, source })?;
         let (told, fatal) = watch::channel(None);
         let recording = tokio::spawn(Arc::clone(&app).record());
+        let saving = config.backup.clone().map(|schedule| {
+            let app = Arc::clone(&app);
+            tokio::spawn(async move { app.save_backups(&schedule).await })
+        });
         let opening = tokio::spawn(watch_over(app, sources.cluster.clone(), admin, told));
-        Ok(Self { sources, server, opening, recording, fatal })
+        Ok(Self { sources, server, opening, recording, saving, fatal })
     }
 
     /// The cluster this node belongs to.
@@ -159,6 +164,9 @@ impl Node {
     /// over, the disk is synced.
     pub async fn stop(mut self) {
         self.opening.abort();
+        if let Some(saving) = &self.saving {
+            saving.abort();
+        }
         self.server.stop().await;
         self.sources.app.stop_recording();
         if tokio::time::timeout(LAST_WORDS, &mut self.recording).await.is_err() {

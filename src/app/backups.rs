@@ -8,12 +8,15 @@
 //!   when the end of the backup was seen does the account change, in one command. Whatever goes wrong before has
 //!   changed nothing, and is forgotten.
 
+pub mod aside;
+mod schedule;
+
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use conclave_cluster::archive::{self, Archive, ArchiveError, Header, Origin as BackupOrigin, Part};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Duration, Instant, sleep};
 
 use super::{App, Done, Failure, Request};
@@ -23,6 +26,21 @@ use crate::domain::restore::{self, NewPart, RestoredRow, WholeRestore};
 use crate::domain::rows::prefix_of;
 use crate::domain::{AccountId, Action, Actor, Command, Noun, Origin, Rejection, RestoreId, Sealed, account};
 use crate::replica::Freshness;
+
+pub use schedule::BackupStats;
+
+/// What a node knows of the backups that it writes.
+#[derive(Debug)]
+pub(super) struct Backups {
+    places: Arc<Semaphore>,
+    stats: schedule::Stats,
+}
+
+impl Default for Backups {
+    fn default() -> Self {
+        Self { places: Arc::new(Semaphore::new(AT_ONCE)), stats: schedule::Stats::default() }
+    }
+}
 
 /// A backup on its way out.
 #[derive(Debug)]
@@ -83,8 +101,9 @@ impl App {
     /// When the rows cannot be that fresh in time, there is no such account, or others are being written.
     pub async fn backup(&self, account: Option<AccountId>, deadline: Instant) -> Result<Outgoing, Failure> {
         let retry_after = Duration::from_secs(5);
-        let place =
-            Arc::clone(&self.backups).try_acquire_owned().map_err(|_| Failure::Busy { retry_after })?;
+        let place = Arc::clone(&self.backups.places)
+            .try_acquire_owned()
+            .map_err(|_| Failure::Busy { retry_after })?;
         let view = self.view(Freshness::Linearizable, deadline).await?;
         if let Some(account) = account {
             account::find(&view, account)?.ok_or(Rejection::NotFound(Noun::Account))?;
@@ -301,7 +320,7 @@ impl Read for In {
 }
 
 /// Backups that a node writes at the same time.
-pub(super) const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 2;
 const WAITING_PARTS: usize = 4;
 const OUT_BYTES: usize = 128 * 1024;
 /// Of rows in a command; half of what one may hold.

@@ -90,8 +90,7 @@ pub struct App {
     opened: OnceLock<()>,
     counts: counts::Counts,
     observer: observer::Observer,
-    /// Places for backups that are being written.
-    backups: Arc<tokio::sync::Semaphore>,
+    backups: backups::Backups,
 }
 
 /// A command that was carried out.
@@ -142,7 +141,7 @@ impl App {
             opened: OnceLock::new(),
             counts: counts::Counts::new(),
             observer: observer::Observer::default(),
-            backups: Arc::new(tokio::sync::Semaphore::new(backups::AT_ONCE)),
+            backups: backups::Backups::default(),
         })
     }
 
