@@ -151,7 +151,16 @@ async fn a_node_answers_as_the_document_says() {
     let all = all.map(|(method, path, _)| format!("{} {path}", method.to_uppercase()));
     let unseen: Vec<String> = all.filter(|route| !asker.seen.contains(route)).collect();
     // The first is no JSON and asked below, the others are stories of their own: they change the keys of a node.
-    assert_eq!(unseen, ["GET /metrics", "GET /v1/cluster/keys", "POST /v1/cluster/keys/reload"]);
+    assert_eq!(
+        unseen,
+        [
+            "GET /metrics",
+            "GET /v1/cluster/backup",
+            "GET /v1/cluster/keys",
+            "POST /v1/cluster/accounts/{account}/restore",
+            "POST /v1/cluster/keys/reload"
+        ]
+    );
     scrape(&node).await;
     pages(&node).await;
     node.node.stop().await;
