@@ -5,10 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use conclave::auth::kek::Kek;
+use conclave::config::{Config, Flags};
+use conclave::node::Node;
+use conclave::telemetry::Metrics;
 use serde_json::{Value, json};
 
 use crate::client::Client;
+use crate::clock::Forward;
 use crate::harness::{Account, Member, PASSWORD, eventually, free_address};
 use crate::processes::{Processes, SETTINGS, program};
 
@@ -188,7 +194,7 @@ async fn a_cluster_is_saved_under_writes_and_comes_back_without_what_was_revoked
     let path = account.at(&format!("/check?permission=doc:read&user={}", ann.id));
     let checked = client.get(0, path).by(&root.text("access_token")).await.is(200);
     assert_eq!(checked.json["allowed"], true);
-    let operator = conclave::auth::kek::Kek::read_file(Path::new(&setting(&new, "key_file"))).unwrap();
+    let operator = Kek::read_file(Path::new(&setting(&new, "key_file"))).unwrap();
     let path = "/v1/cluster/audit?action=cluster.restore";
     let records = client.get(0, path).by(operator.operator_token().expose()).await.is(200);
     let detail = records.items()[0]["detail"].as_str().unwrap();
@@ -263,7 +269,7 @@ async fn one_account_is_put_back_while_others_go_on_and_bad_backups_change_nothi
     let lonely = settings_beside(cluster.settings(0), folder.path(), "lonely");
     refused(&["backup", "restore", &one, "--config", &text(&lonely)], "account");
     let other_key = folder.path().join("other.kek");
-    drop(conclave::auth::kek::Kek::read_or_create_file(&other_key).unwrap());
+    drop(Kek::read_or_create_file(&other_key).unwrap());
     let wrong_key = ["backup", "verify", &one, "--config", &settings];
     let output = program().args(wrong_key).env("CONCLAVE_KEY_FILE", &other_key).output().unwrap();
     assert!(stderr(&output).contains("sealed with key"), "{output:?}");
@@ -310,38 +316,49 @@ async fn a_node_saves_backups_by_itself_and_keeps_some() {
     let folder = tempfile::tempdir().unwrap();
     let kept = folder.path().join("kept");
     let key_file = folder.path().join("new.kek");
-    drop(conclave::auth::kek::Kek::read_or_create_file(&key_file).unwrap());
+    drop(Kek::read_or_create_file(&key_file).unwrap());
     let base = folder.path().join("base.toml");
     fs::write(&base, format!("key_file = '{}'\n", key_file.display())).unwrap();
     let settings = settings_beside(&base, folder.path(), "new");
-    let text_of = fs::read_to_string(&settings).unwrap();
-    fs::write(&settings, format!("{text_of}backup_folder = '{}'\nbackup_keep = 2\n", kept.display()))
-        .unwrap();
-    let mut seen = Vec::new();
-    for _ in 0..3 {
-        let node = Single::start(&settings).await;
-        let new = eventually("a backup", async || {
-            let listed = told_lines(&["backup", "list", "--json", "--config", &text(&settings)]);
-            listed.first().filter(|newest| !seen.contains(&newest["file"])).cloned()
-        })
-        .await;
-        let metrics = node.client.get(0, "/metrics").await;
-        let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
-        assert!(metrics.contains("conclave_backup_age_seconds"), "{metrics}");
-        assert!(metrics.contains("conclave_backup_failures_total 0"), "{metrics}");
-        told(&["backup", "verify", new["file"].as_str().unwrap(), "--config", &text(&settings), "--json"]);
-        seen.push(new["file"].clone());
-        drop(node);
-        // As if a day had passed: the newest one is what the next start counts from.
-        fs::rename(seen.last().unwrap().as_str().unwrap(), kept.join("moved.elsewhere")).unwrap();
+    let alone = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, format!("{alone}backup_folder = '{}'\nbackup_keep = 2\n", kept.display())).unwrap();
+    fs::create_dir(&kept).unwrap();
+    fs::write(kept.join("conclave-1.77.part"), "of a node that was killed").unwrap();
+    fs::write(kept.join("conclave-mine.backup"), "somebody's own").unwrap();
+    let config = Config::load(Flags::default(), Some(&settings), Vec::new()).unwrap();
+    let (clock, metrics) = (Arc::new(Forward::default()), Arc::new(Metrics::new()));
+    let node = Node::start_by(&config, Arc::clone(&metrics), clock.clone()).await.unwrap();
+    let list = || {
+        let output =
+            program().args(["backup", "list", "--json", "--config"]).arg(&settings).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["file"].clone());
+        lines.collect::<Vec<Value>>()
+    };
+    let mut newest = Vec::new();
+    for day in 0..4 {
+        let saved = format!("conclave_backup_saved_total {}", day + 1);
+        eventually("the day's backup", async || metrics.render().contains(&saved).then_some(())).await;
+        let files = list();
+        assert_eq!(files.len(), (day + 1).min(2), "{files:?}");
+        told(&["backup", "verify", files[0].as_str().unwrap(), "--config", &text(&settings), "--json"]);
+        assert!(!newest.contains(&files[0]));
+        newest.push(files[0].clone());
+        clock.pass(Duration::from_hours(24));
     }
-    assert_eq!(seen.len(), 3);
-}
-
-/// What the program prints, a JSON value a line; nothing while it fails.
-fn told_lines(arguments: &[&str]) -> Vec<Value> {
-    let output = program().args(arguments).output().unwrap();
-    String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let names: Vec<_> = fs::read_dir(&kept).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.contains(&"conclave-mine.backup".into()), "{names:?}");
+    assert!(!names.iter().any(|name| name.to_string_lossy().ends_with(".part")), "{names:?}");
+    // A folder that is gone and cannot come back.
+    fs::remove_dir_all(&kept).unwrap();
+    fs::write(&kept, "no folder").unwrap();
+    clock.pass(Duration::from_hours(24));
+    let failures = "conclave_backup_failures_total 1";
+    eventually("a failure is told", async || metrics.render().contains(failures).then_some(())).await;
+    let told = metrics.render();
+    assert!(told.contains("conclave_backup_age_seconds"), "{told}");
+    assert!(told.contains("conclave_backup_last_success_timestamp_seconds"), "{told}");
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

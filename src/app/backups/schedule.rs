@@ -56,7 +56,7 @@ impl App {
             let due = stats.last_success.map_or(0, |last| last.0.saturating_add(millis(schedule.every)));
             let now = self.clock.now().0;
             if due > now {
-                // Clocks are set: looked at again before long.
+                // Looked at again before long, because clocks are set.
                 sleep(Duration::from_millis(due - now).min(LONGEST_SLEEP)).await;
                 continue;
             }
@@ -151,7 +151,7 @@ fn millis(span: Duration) -> u64 {
 
 const FIRST: &str = "conclave-";
 const LAST: &str = ".backup";
-const LONGEST_SLEEP: Duration = Duration::from_mins(10);
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// After a failure.
 const AGAIN: Duration = Duration::from_mins(1);
 
