@@ -13,6 +13,7 @@ mod join;
 mod keys;
 mod levels;
 mod machine;
+mod offline;
 mod reads;
 mod restart;
 mod sealing;
