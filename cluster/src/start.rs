@@ -20,8 +20,9 @@ use crate::folder::DataFolder;
 use crate::handle::Cluster;
 use crate::log::disk::DiskLog;
 use crate::log::{LogDevice, LogState};
-use crate::machine::Machine;
+use crate::machine::{Machine, NewerLevel};
 use crate::membership;
+use crate::membership::join::{self, Coming};
 use crate::network::server::TlsTransport;
 use crate::network::tls::Tls;
 use crate::node::{Node, NodeService, Parts};
@@ -35,8 +36,8 @@ impl Cluster {
     ///
     /// The first start of an empty folder founds a one-node cluster, with its own certificate authority. With
     /// `config.join`, the folder must have been given a certificate of the cluster to join
-    /// ([`DataFolder::adopt`], [`DataFolder::prepare`]); the call then returns once the node is a voter. Without,
-    /// a folder that remembers peers asks those.
+    /// ([`DataFolder::adopt`], [`DataFolder::prepare`]); the call then returns once the node is a voter, or a
+    /// learner without [`Config::promotes`]. Without, a folder that remembers peers asks those.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -96,20 +97,24 @@ impl Cluster {
         // Raft says what it has read only once it runs.
         let running = self.core().raft.with_raft_state(|_| ()).await;
         running.map_err(|error| StartError::Raft(error.to_string()))?;
-        if membership::is_settled(self.core()) {
+        // A node that was a member is content with what the others made of it.
+        let may_learn = !self.core().promotes || self.node.was_started();
+        if join::is_settled(self.core(), may_learn) {
             return Ok(());
         }
-        if !join.is_empty() && !self.core().knows_itself() {
+        if !join.is_empty() && !self.core().knows_itself(may_learn) {
+            let coming = Coming { is_new, may_learn };
             return tokio::select! {
                 biased;
                 reason = self.core().fence.until_told() => Err(StartError::Refused(reason)),
-                joined = membership::join(self.core(), &join, is_new, Instant::now() + JOIN) => joined,
+                joined = join::join(self.core(), &join, coming, Instant::now() + JOIN) => joined,
             };
         }
         // A member with new addresses: it can serve while the others get to know.
         let node = Arc::clone(&self.node);
         tokio::spawn(async move {
-            if let Err(error) = membership::join(&node.core, &join, false, Instant::now() + JOIN).await {
+            let coming = Coming { is_new: false, may_learn };
+            if let Err(error) = join::join(&node.core, &join, coming, Instant::now() + JOIN).await {
                 tracing::warn!(%error, "the other members do not know this node's new addresses yet");
             }
         });
@@ -158,16 +163,28 @@ impl Opened {
         if DataFolder::owner(&config.data)?.is_none() && config.join.is_empty() {
             DataFolder::found(&config.data, clock.now())?;
         }
-        let folder = DataFolder::open(&config.data)?;
+        let mut folder = DataFolder::open(&config.data)?;
+        // Before anything is read that may be in a newer format.
+        let known = machine.known_level();
+        NewerLevel::check(folder.level(), known)?;
         let vault = Arc::new(Vault::new(&config.data, folder.identity(), Arc::clone(&config.keys)));
         // Before anything is repaired, moved aside or tidied up: with the wrong key all of it looks damaged.
         vault.check()?;
         vault.rewrap()?;
         let certificate = folder.certificate(&vault)?;
-        let log = DiskLog::open(&folder.log(), &vault)?;
         let disk = Disk::Folder(Folder::new(folder.state(), Arc::clone(&vault)));
         let (store, recovery) = Store::open(&disk, machine, config.limits)
             .map_err(|fault| StartError::State(fault.to_string()))?;
+        let level = store.level();
+        // Remembered where the next start finds it first.
+        folder.require_level(level)?;
+        NewerLevel::check(level, known)?;
+        // A folder that never was a member's has nothing that an older program would want to come back to, and
+        // may be sent rows of any level.
+        if !folder.was_started() {
+            folder.require_level(known)?;
+        }
+        let log = DiskLog::open(&folder.log(), &vault)?;
         Ok(Self { folder, certificate, vault, log, store, recovery })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `identity.toml` | format version, cluster, node, whether it was ever a member, and until then whom to ask; written last, so a folder without it is empty |
+//! | `identity.toml` | format version, cluster, node, whether it was ever a member, until then whom to ask, and which level a program must know; written last, so a folder without it is empty
 //! | `lock` | held by the running process |
 //! | `node.key` | the node's certificate with its key, sealed under `node.dek`; before the first start the plain key |
 //! | `node.pem`, `ca.pem` | the certificates of node and authority, for anyone to read; see [`crate::pki`] |
@@ -10,6 +10,11 @@
 //! | `log/` | the Raft log, its entries sealed under `log.dek` |
 //! | `log.dek` | the log's data key, wrapped; see [`crate::seal`] |
 //! | `state/` | durable state and snapshots, sealed, each folder with its own wrapped key `dek` |
+//!
+//! # Why the level stands in a file of its own kind
+//! A program that does not know a level must not touch what was written at it: it would take a state in a newer
+//! format for a damaged one, and an entry that it does not know for nonsense. So the level is in the first file
+//! that is read, in the clear. Format 2 is format 1 with a level: programs from before levels refuse it.
 
 mod certificate;
 
@@ -21,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::LogTime;
 use crate::files::{self, FileError};
 use crate::identity::{ClusterId, Identity, NodeId};
+use crate::machine::FIRST_LEVEL;
 use crate::pki::{Authority, NodeCertificate, PkiError};
 use crate::seal::{DataKeyError, Vault};
 
@@ -31,6 +37,7 @@ pub struct DataFolder {
     identity: Identity,
     was_started: bool,
     peers: Vec<String>,
+    level: u32,
     // Held for its lock, which ends with the process even when that is killed.
     _lock: File,
 }
@@ -101,8 +108,10 @@ pub enum FolderError {
 impl DataFolder {
     /// The file that says whose folder it is.
     pub const IDENTITY_FILE: &'static str = "identity.toml";
-    /// The format that this program writes.
-    pub const FORMAT: u32 = 1;
+    /// The newest format that this program reads, and writes where it must.
+    pub const FORMAT: u32 = 2;
+    /// The format of a folder that programs from before levels can use.
+    const FORMAT_WITHOUT_LEVEL: u32 = 1;
 
     /// Makes `path` the folder of `node`, with a certificate from `authority`. Used by whoever sets up
     /// several nodes at once; a node that founds a cluster does it by itself when it first starts.
@@ -123,7 +132,7 @@ impl DataFolder {
             None => {}
         }
         authority.issue(node, now)?.save(path)?;
-        write_identity(path, identity, false, &[])
+        IdentityFile::new(identity).write(path)
     }
 
     /// Makes an empty `path` the folder of a node that the cluster has given a certificate. `peers`, as
@@ -142,7 +151,7 @@ impl DataFolder {
         check_empty(path)?;
         check_certificate(path, identity, certificate)?;
         certificate.save(path)?;
-        write_identity(path, identity, false, peers)
+        IdentityFile { peers: peers.to_vec(), ..IdentityFile::new(identity) }.write(path)
     }
 
     /// Makes an empty `path` the folder of the first node of a new cluster, with the authority's key.
@@ -185,8 +194,14 @@ impl DataFolder {
         if !certificate::is_sealed(path)? {
             check_certificate(path, identity, &NodeCertificate::load(path)?)?;
         }
-        let IdentityFile { started, peers, .. } = file;
-        Ok(Self { path: path.to_owned(), identity, was_started: started, peers, _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            identity,
+            was_started: file.started,
+            peers: file.peers,
+            level: file.level.unwrap_or(FIRST_LEVEL),
+            _lock: lock,
+        })
     }
 
     /// Whether the node has been a member before: then an empty log is a lost one.
@@ -200,7 +215,31 @@ impl DataFolder {
     /// # Errors
     /// When the identity file cannot be written.
     pub fn mark_started(&self) -> Result<(), FolderError> {
-        if self.was_started { Ok(()) } else { write_identity(&self.path, self.identity, true, &[]) }
+        if self.was_started {
+            return Ok(());
+        }
+        let file = read_file(&self.path)?.unwrap_or_else(|| IdentityFile::new(self.identity));
+        IdentityFile { started: true, peers: Vec::new(), ..file }.write(&self.path)
+    }
+
+    /// The level that a program must know to use the folder.
+    #[must_use]
+    pub fn level(&self) -> u32 {
+        self.level
+    }
+
+    /// Keeps all programs out, from now on, that do not know `level`. A lower one than before changes nothing.
+    ///
+    /// # Errors
+    /// When the identity file cannot be written.
+    pub fn require_level(&mut self, level: u32) -> Result<(), FolderError> {
+        if level <= self.level {
+            return Ok(());
+        }
+        let file = read_file(&self.path)?.unwrap_or_else(|| IdentityFile::new(self.identity));
+        IdentityFile { format: Self::FORMAT, level: Some(level), ..file }.write(&self.path)?;
+        self.level = level;
+        Ok(())
     }
 
     /// Whose folder it is.
@@ -272,11 +311,34 @@ struct IdentityFile {
     // Only until the node is a member, so that a folder in use is what releases up to 0.1 know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     peers: Vec<String>,
+    /// Only in format 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    level: Option<u32>,
 }
 
 impl IdentityFile {
+    fn new(identity: Identity) -> Self {
+        let Identity { cluster, node } = identity;
+        Self {
+            format: DataFolder::FORMAT_WITHOUT_LEVEL,
+            cluster,
+            node,
+            started: false,
+            peers: Vec::new(),
+            level: None,
+        }
+    }
+
     fn identity(&self) -> Identity {
         Identity { cluster: self.cluster, node: self.node }
+    }
+
+    fn write(&self, folder: &Path) -> Result<(), FolderError> {
+        let path = folder.join(DataFolder::IDENTITY_FILE);
+        let text = toml::to_string(self)
+            .map_err(|error| FolderError::BadIdentity { path: path.clone(), reason: error.to_string() })?;
+        files::write(&path, text.as_bytes())?;
+        Ok(())
     }
 }
 
@@ -306,21 +368,6 @@ fn check_certificate(
     })
 }
 
-fn write_identity(
-    path: &Path,
-    identity: Identity,
-    started: bool,
-    peers: &[String],
-) -> Result<(), FolderError> {
-    let path = path.join(DataFolder::IDENTITY_FILE);
-    let Identity { cluster, node } = identity;
-    let file = IdentityFile { format: DataFolder::FORMAT, cluster, node, started, peers: peers.to_vec() };
-    let text = toml::to_string(&file)
-        .map_err(|error| FolderError::BadIdentity { path: path.clone(), reason: error.to_string() })?;
-    files::write(&path, text.as_bytes())?;
-    Ok(())
-}
-
 fn read_identity(path: &Path) -> Result<Option<Identity>, FolderError> {
     Ok(read_file(path)?.map(|file| file.identity()))
 }
@@ -336,7 +383,7 @@ fn read_file(path: &Path) -> Result<Option<IdentityFile>, FolderError> {
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| bad(error.to_string()))?;
     let format = table.get("format").and_then(toml::Value::as_integer).and_then(|n| u32::try_from(n).ok());
     match format {
-        Some(DataFolder::FORMAT) => {}
+        Some(DataFolder::FORMAT_WITHOUT_LEVEL | DataFolder::FORMAT) => {}
         Some(found) if found > DataFolder::FORMAT => {
             return Err(FolderError::NewerFormat { path: path.clone(), found, known: DataFolder::FORMAT });
         }

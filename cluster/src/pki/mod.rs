@@ -25,7 +25,7 @@ pub(crate) use authority::{cluster_of, fingerprint_of_authority};
 pub use facts::CertificateFacts;
 pub(crate) use facts::{certificates, date, serial_of};
 pub use node::NodeCertificate;
-pub use request::CertificateRequest;
+pub use request::{CertificateRequest, request_fingerprint};
 
 use crate::clock::LogTime;
 use crate::files;

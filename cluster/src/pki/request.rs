@@ -61,3 +61,12 @@ pub(super) fn public_key(request: &str) -> Result<PublicKey, PkiError> {
 const MOST_REQUEST_BYTES: usize = 8 << 10;
 /// An uncompressed point of P-256.
 const POINT_BYTES: usize = 65;
+
+/// SHA-256 of the public key (of the `SubjectPublicKeyInfo`) of a certificate request (PEM): by it the same node is
+/// known when it asks again.
+///
+/// # Errors
+/// As [`super::Authority::sign`].
+pub fn request_fingerprint(request: &str) -> Result<[u8; 32], PkiError> {
+    Ok(super::facts::sha256(&public_key(request)?.subject_public_key_info()))
+}

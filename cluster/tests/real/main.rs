@@ -12,6 +12,7 @@ mod harness;
 mod join;
 #[path = "../../src/testing/keys.rs"]
 mod keys;
+mod levels;
 mod machine;
 mod reads;
 mod restart;
