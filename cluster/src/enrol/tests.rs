@@ -139,6 +139,8 @@ async fn clocks_that_differ_are_named_with_their_times() {
     }
 }
 
+const HANG_UP: &[u8] = b"";
+
 #[tokio::test]
 async fn a_port_that_is_no_nodes_is_named_as_such() {
     let authority = authority();
@@ -150,7 +152,7 @@ async fn a_port_that_is_no_nodes_is_named_as_such() {
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    for answer in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"SSH-2.0-OpenSSH_9.9\r\n", b""] {
+    for answer in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"SSH-2.0-OpenSSH_9.9\r\n", HANG_UP] {
         let answering = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut hello = [0; 5];
@@ -158,7 +160,11 @@ async fn a_port_that_is_no_nodes_is_named_as_such() {
             stream.write_all(answer).await.unwrap();
         };
         let (asked, ()) = tokio::join!(ask(&address, token(&authority)), answering);
-        assert!(matches!(asked, Err(EnrolError::NotPeerPort { .. })), "{asked:?}");
+        match asked {
+            Err(EnrolError::Lost { .. }) if answer == HANG_UP => {}
+            Err(EnrolError::NotPeerPort { .. }) if answer != HANG_UP => {}
+            other => panic!("{other:?}"),
+        }
     }
     // One that accepts and says nothing.
     let asking = super::ask(&address, token(&authority), "hi".into(), Duration::from_millis(200));
@@ -263,6 +269,44 @@ async fn silent_strangers_take_no_place_for_long_and_none_from_peers() {
         }
     };
     tokio::time::timeout(Duration::from_secs(30), served).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_crowd_of_strangers_leaves_the_door_to_peers_open() {
+    let authority = authority();
+    let member = member(&authority, SystemClock.now()).await;
+    let mut crowd = Vec::new();
+    // More than there are places for peers.
+    while crowd.len() < 300 {
+        crowd.push(TcpStream::connect(&member.address).await.unwrap());
+        if let Some(stream) = crowd.last_mut() {
+            // All of a first message that says what it is for, and then nothing.
+            stream.write_all(&client_hello(&authority)).await.unwrap();
+        }
+    }
+    let identity = Identity { cluster: authority.cluster(), node: NodeId(2) };
+    let own = authority.issue(NodeId(2), SystemClock.now()).unwrap();
+    let client = TlsTransport::new(Tls::new(identity, &own, Fence::new()).unwrap());
+    let peer = crate::network::Peer { node: Some(NodeId(1)), addr: member.address.clone() };
+    let within = Duration::from_secs(20);
+    let answer = crate::network::Transport::call(&client, peer, Channel::Call, "hi".into(), within).await;
+    assert!(answer.is_ok(), "{answer:?}");
+}
+
+/// The first message of a connection for enrolment.
+fn client_hello(authority: &Authority) -> Vec<u8> {
+    use crate::network::tls;
+    let mut config = tokio_rustls::rustls::ClientConfig::builder_with_provider(tls::provider())
+        .with_protocol_versions(&[&tokio_rustls::rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(tls::roots(authority.certificate_pem()).unwrap())
+        .with_no_client_auth();
+    config.alpn_protocols = vec![tls::ENROLMENT.to_vec()];
+    let name = authority.cluster().member_name().try_into().unwrap();
+    let mut connection = tokio_rustls::rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut hello = Vec::new();
+    connection.write_tls(&mut hello).unwrap();
+    hello
 }
 
 #[tokio::test]
