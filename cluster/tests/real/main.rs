@@ -7,6 +7,7 @@
     reason = "helpers of tests; lints know only the tests themselves"
 )]
 
+mod certificates;
 mod harness;
 mod join;
 #[path = "../../src/testing/keys.rs"]
