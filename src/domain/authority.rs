@@ -124,6 +124,10 @@ pub fn may(rows: &dyn Read, account: AccountId, caller: &Caller, action: &Action
         | Action::Reseal(_)
         | Action::OrderNodes(_)
         | Action::OfferSetup { .. }
+        | Action::BeginRestore { .. }
+        | Action::RestoreRows(_)
+        | Action::FinishRestore(_)
+        | Action::AbandonRestore { .. }
         | Action::RaiseLevel { .. } => return system(caller),
         Action::Observe(_) => {
             system(caller)?;
@@ -318,6 +322,10 @@ impl Me<'_> {
             | Action::Reseal(_)
             | Action::OrderNodes(_)
             | Action::OfferSetup { .. }
+            | Action::BeginRestore { .. }
+            | Action::RestoreRows(_)
+            | Action::FinishRestore(_)
+            | Action::AbandonRestore { .. }
             | Action::RaiseLevel { .. }
             | Action::Transaction(_) => Err(Rejection::Misplaced("decided elsewhere".to_owned())),
         }

@@ -32,9 +32,9 @@ pub const LEVEL: u32 = if cfg!(feature = "previous-level") { 1 } else { 2 };
 
 /// The level of a cluster that never raised it, and of all that the first release knows.
 pub const FIRST: u32 = 1;
-/// The nodes as rows: tokens by which they join, their certificates, their authority. The offer to make the first
-/// administrator.
-const NODES: u32 = 2;
+/// What operators do through the cluster: nodes, their tokens and certificates; the offer to make the first
+/// administrator; putting an account back to a backup.
+const OPERATIONS: u32 = 2;
 
 /// The level of the cluster.
 ///
@@ -122,7 +122,11 @@ impl Action {
             | Self::SetRoles { .. } => FIRST,
             Self::Observe(seen) => seen.iter().map(|one| one.by.level()).max().unwrap_or(FIRST),
             Self::Reseal(new) => new.secret.level(),
-            Self::OfferSetup { .. } => NODES,
+            Self::OfferSetup { .. }
+            | Self::BeginRestore { .. }
+            | Self::RestoreRows(_)
+            | Self::FinishRestore(_)
+            | Self::AbandonRestore { .. } => OPERATIONS,
             Self::OrderNodes(order) => order.level(),
             Self::Transaction(actions) => actions.iter().map(Self::level).max().unwrap_or(FIRST),
             // By this the level rises, so it cannot wait for it. Nobody orders it before all know it.
@@ -142,7 +146,7 @@ impl NodeOrder {
             | Self::SetPart { .. }
             | Self::Remove { .. }
             | Self::IssueCertificate { .. }
-            | Self::RevokeCertificates { .. } => NODES,
+            | Self::RevokeCertificates { .. } => OPERATIONS,
         }
     }
 }
@@ -151,7 +155,7 @@ impl SealedSecret {
     fn level(&self) -> u32 {
         match self {
             Self::MintKey | Self::SigningKey(_) => FIRST,
-            Self::NodeAuthority => NODES,
+            Self::NodeAuthority => OPERATIONS,
         }
     }
 }
