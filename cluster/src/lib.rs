@@ -86,7 +86,7 @@ pub use handle::Cluster;
 pub use identity::{ClusterId, Identity, NodeId};
 pub use log::disk::LogError;
 pub use machine::{Applied, Machine, Proposal, RequestId, Verdict};
-pub use membership::ChangeError;
+pub use membership::{After, ChangeError, Wish};
 pub use raft::Member;
 pub use seal::KeyWrapper;
 pub use state::View;

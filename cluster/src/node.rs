@@ -19,7 +19,7 @@ use crate::error::{Fatal, StartError, Unavailable};
 use crate::folder::DataFolder;
 use crate::identity::{Identity, NodeId};
 use crate::log::LogDevice;
-use crate::membership;
+use crate::membership::{handover, join};
 use crate::network::{Channel, Service, Transport};
 use crate::raft::log_store::LogStore;
 use crate::raft::machine_store::MachineStore;
@@ -87,6 +87,9 @@ impl Node {
             clock,
             fatal: watch::Sender::new(None),
             is_stopping: AtomicBool::new(false),
+            promotes: config.promotes,
+            changing: Arc::default(),
+            gone: RwLock::default(),
         });
         let node = Arc::new(Self {
             barrier: Barrier::start(Arc::clone(&core)),
@@ -130,6 +133,12 @@ impl Node {
         folder.as_ref().map_or(Ok(()), |folder| Ok(folder.mark_started()?))
     }
 
+    /// Whether the node has been a member before.
+    pub(crate) fn was_started(&self) -> bool {
+        let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        folder.as_ref().is_some_and(DataFolder::was_started)
+    }
+
     /// What its data folder holds; nothing when it has none, or has let go of it.
     pub(crate) fn disk_usage(&self) -> Option<DiskUsage> {
         let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
@@ -146,9 +155,11 @@ impl Node {
     pub(crate) async fn stop(&self) {
         let deadline = Instant::now() + STOP;
         if self.core.leads() && !self.core.is_stopping() {
-            let handing_over = membership::transfer(&self.core, None, Instant::now() + HAND_OVER);
-            if let Err(error) = handing_over.await {
-                tracing::info!(%error, "stopping without a hand-over");
+            let until = Instant::now() + HAND_OVER;
+            match time::timeout_at(until, handover::before_stop(&self.core, until)).await {
+                Ok(Ok(leader)) => tracing::info!(%leader, "handed over"),
+                Ok(Err(error)) => tracing::info!(%error, "stopping without a hand-over"),
+                Err(_) => tracing::warn!("stopping without a hand-over: raft does not answer"),
             }
         }
         self.core.is_stopping.store(true, Ordering::Release);
@@ -183,8 +194,9 @@ impl Node {
                 Response::Call(call::answer(&self.core, self.handler(), from, to_leader, request).await)
             }
             Request::Join { member, is_fresh } => {
-                Response::Join(membership::admit(&self.core, from, member, is_fresh).await)
+                Response::Join(join::admit(&self.core, from, member, is_fresh).await)
             }
+            Request::Ping => Response::Pong,
             raft @ (Request::Append { .. }
             | Request::Vote(_)
             | Request::PreVote(_)
@@ -303,4 +315,5 @@ async fn recover(core: Arc<Core>, is_recovered: Arc<AtomicBool>) {
 
 /// All of a stop.
 const STOP: Duration = Duration::from_secs(10);
-const HAND_OVER: Duration = Duration::from_secs(2);
+/// Of that, for the hand-over.
+const HAND_OVER: Duration = Duration::from_secs(4);

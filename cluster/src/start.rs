@@ -21,6 +21,7 @@ use crate::log::disk::DiskLog;
 use crate::log::{LogDevice, LogState};
 use crate::machine::Machine;
 use crate::membership;
+use crate::membership::join::{self, Coming};
 use crate::network::server::TlsTransport;
 use crate::network::tls::Tls;
 use crate::node::{Node, NodeService, Parts};
@@ -33,7 +34,8 @@ impl Cluster {
     ///
     /// The first start of an empty folder founds a one-node cluster, with its own certificate authority. With
     /// `config.join`, the folder must have been prepared with a certificate of the cluster to join
-    /// ([`DataFolder::prepare`]); the call then returns once the node is a voter.
+    /// ([`DataFolder::prepare`]); the call then returns once the node is a voter, or a
+    /// learner without [`Config::promotes`].
     ///
     /// # Errors
     /// See [`StartError`].
@@ -85,17 +87,21 @@ impl Cluster {
         // Raft says what it has read only once it runs.
         let running = self.core().raft.with_raft_state(|_| ()).await;
         running.map_err(|error| StartError::Raft(error.to_string()))?;
-        if membership::is_settled(self.core()) {
+        // A node that was a member is content with what the others made of it.
+        let may_learn = !config.promotes || self.node.was_started();
+        if join::is_settled(self.core(), may_learn) {
             return Ok(());
         }
-        if !config.join.is_empty() && !self.core().knows_itself() {
-            return membership::join(self.core(), &config.join, is_new, Instant::now() + JOIN).await;
+        if !config.join.is_empty() && !self.core().knows_itself(may_learn) {
+            let coming = Coming { is_new, may_learn };
+            return join::join(self.core(), &config.join, coming, Instant::now() + JOIN).await;
         }
         // A member with new addresses: it can serve while the others get to know.
         let node = Arc::clone(&self.node);
         let peers = config.join.clone();
         tokio::spawn(async move {
-            if let Err(error) = membership::join(&node.core, &peers, false, Instant::now() + JOIN).await {
+            let coming = Coming { is_new: false, may_learn };
+            if let Err(error) = join::join(&node.core, &peers, coming, Instant::now() + JOIN).await {
                 tracing::warn!(%error, "the other members do not know this node's new addresses yet");
             }
         });
