@@ -4,7 +4,7 @@ use std::fs;
 
 use conclave_cluster::folder::{DataFolder, FolderError};
 use conclave_cluster::pki::{Authority, NodeCertificate};
-use conclave_cluster::{LogTime, NodeId};
+use conclave_cluster::{Identity, LogTime, NodeId};
 
 const NOW: LogTime = LogTime(1_760_000_000_000);
 
@@ -46,15 +46,52 @@ fn a_certificate_of_another_node_or_cluster_is_refused() {
 }
 
 #[test]
+fn a_folder_that_requires_no_level_is_written_as_the_first_release_wrote_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let identity = DataFolder::found(folder.path(), NOW).unwrap();
+    let file = folder.path().join(DataFolder::IDENTITY_FILE);
+    let text = |format, started, level| {
+        let Identity { cluster, node } = identity;
+        format!("format = {format}\ncluster = \"{cluster}\"\nnode = {node}\nstarted = {started}\n{level}")
+    };
+    assert_eq!(fs::read_to_string(&file).unwrap(), text(1, false, ""));
+
+    let mut opened = DataFolder::open(folder.path()).unwrap();
+    opened.mark_started().unwrap();
+    opened.require_level(1).unwrap();
+    assert_eq!((opened.level(), fs::read_to_string(&file).unwrap()), (1, text(1, true, "")));
+    // The format keeps out programs from before levels.
+    opened.require_level(3).unwrap();
+    opened.require_level(2).unwrap();
+    assert_eq!((opened.level(), fs::read_to_string(&file).unwrap()), (3, text(2, true, "level = 3\n")));
+    drop(opened);
+
+    let again = DataFolder::open(folder.path()).unwrap();
+    assert_eq!((again.level(), again.was_started(), again.identity()), (3, true, identity));
+}
+
+#[test]
+fn a_level_is_kept_when_the_node_becomes_a_member() {
+    let folder = tempfile::tempdir().unwrap();
+    DataFolder::found(folder.path(), NOW).unwrap();
+    let mut opened = DataFolder::open(folder.path()).unwrap();
+    opened.require_level(2).unwrap();
+    opened.mark_started().unwrap();
+    drop(opened);
+    let again = DataFolder::open(folder.path()).unwrap();
+    assert_eq!((again.level(), again.was_started()), (2, true));
+}
+
+#[test]
 fn a_damaged_or_newer_identity_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     DataFolder::found(folder.path(), NOW).unwrap();
     let file = folder.path().join(DataFolder::IDENTITY_FILE);
     let text = fs::read_to_string(&file).unwrap();
 
-    fs::write(&file, text.replace("format = 1", "format = 2\nnews = true")).unwrap();
+    fs::write(&file, text.replace("format = 1", "format = 3\nnews = true")).unwrap();
     let newer = DataFolder::open(folder.path());
-    assert!(matches!(newer, Err(FolderError::NewerFormat { found: 2, .. })), "{newer:?}");
+    assert!(matches!(newer, Err(FolderError::NewerFormat { found: 3, .. })), "{newer:?}");
 
     for damaged in ["", "format = 1", "\u{0}\u{0}", &text.replace("cluster", "claster")] {
         fs::write(&file, damaged).unwrap();

@@ -121,7 +121,9 @@ pub fn may(rows: &dyn Read, account: AccountId, caller: &Caller, action: &Action
         | Action::RehashPassword { .. }
         | Action::OpenDefaultAccount(_)
         | Action::CreateFirstAdmin(_)
-        | Action::Reseal(_) => return system(caller),
+        | Action::Reseal(_)
+        | Action::OrderNodes(_)
+        | Action::OfferSetup { .. } => return system(caller),
         Action::Observe(_) => {
             system(caller)?;
             return if account == AccountId::CLUSTER { Ok(()) } else { existing_account(rows, account) };
@@ -313,6 +315,8 @@ impl Me<'_> {
             | Action::RevokeSubjectKey { .. }
             | Action::ShortenSubjectKey { .. }
             | Action::Reseal(_)
+            | Action::OrderNodes(_)
+            | Action::OfferSetup { .. }
             | Action::Transaction(_) => Err(Rejection::Misplaced("decided elsewhere".to_owned())),
         }
     }

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::audit::{Chain, Trail};
+use super::cluster::SetupOffer;
 use super::testing::MemoryRows;
 use super::{Rejection, account::AccountState, key::KeyState, membership::Membership, rows::tables};
 use samples as sample;
@@ -46,6 +47,11 @@ fn stored_bytes_stay_as_they_are() {
 fn lines() -> String {
     let mut text = String::new();
     variants_of("Action", &sample::actions(), &mut text);
+    variants_of("NodeOrder", &sample::node_orders(), &mut text);
+    variants_of("Admission", &sample::admissions(), &mut text);
+    variants_of("Part", &sample::parts(), &mut text);
+    variants_of("NodeState", &sample::node_states(), &mut text);
+    variants_of("TokenFault", &sample::token_faults(), &mut text);
     variants_of("Actor", &sample::actors(), &mut text);
     variants_of("Reply", &sample::replies(), &mut text);
     variants_of("Rejection", &sample::rejections(), &mut text);
@@ -151,6 +157,15 @@ fn rows(text: &mut String) {
     put("HOLDER_KEY", rows, text);
     tables::HOLDER_RECOVERY.put(rows, b"hash", &account).unwrap();
     put("HOLDER_RECOVERY", rows, text);
+    tables::NODE.put(rows, &300_u64.to_be_bytes(), &stored::node()).unwrap();
+    put("NODE", rows, text);
+    tables::JOIN_TOKEN.put(rows, b"id", &stored::join_token()).unwrap();
+    put("JOIN_TOKEN", rows, text);
+    tables::NODE_AUTHORITY.put(rows, &[], &sample::node_authority()).unwrap();
+    put("NODE_AUTHORITY", rows, text);
+    let offer = SetupOffer { secret: sample::secret(), expires_at: sample::at() };
+    tables::SETUP_OFFER.put(rows, &[], &offer).unwrap();
+    put("SETUP_OFFER", rows, text);
     let chain = Chain { account, trail: Trail::Acts };
     let hash = chain.hash_of(&stored::audit_record());
     writeln!(text, "audit-hash {}", hex(&hash)).unwrap();

@@ -22,6 +22,7 @@ mod id;
 pub mod key;
 pub mod lockout;
 pub mod membership;
+pub mod node;
 pub mod policy;
 pub mod principal;
 #[cfg(test)]
@@ -55,6 +56,7 @@ use holder::Recovery;
 pub use id::{AccountId, ApiKeyId, ServiceId, SessionId, SubjectId, UserId};
 use key::NewSigningKey;
 use lockout::RefusedSignIn;
+use node::NodeOrder;
 pub use principal::Principal;
 pub use rejection::{Noun, Rejection};
 use reseal::Resealed;
@@ -271,6 +273,13 @@ pub enum Action {
         principal: Principal,
         roles: Vec<RoleName>,
     },
+    /// About the nodes of the cluster.
+    OrderNodes(NodeOrder),
+    /// Lets whoever has this secret make the first administrator.
+    OfferSetup {
+        secret: SecretHash,
+        good_for: Lifetime,
+    },
 }
 
 /// What a command answers when it is carried out. Everything else can be read at its revision.
@@ -441,6 +450,8 @@ fn dispatch(context: &mut Context<'_>, action: &Action) -> Result<Reply, Rejecti
         Action::SetClient { service, client } => service::set_client(context, *service, client),
         Action::Observe(seen) => audit::observe(context, seen),
         Action::ProvePassword { user, revision } => lockout::prove(context, *user, *revision),
+        Action::OrderNodes(order) => node::order(context, order),
+        Action::OfferSetup { secret, good_for } => cluster::offer_setup(context, *secret, *good_for),
     }
 }
 

@@ -193,6 +193,20 @@ impl<V: Serialize + DeserializeOwned> GlobalTable<V> {
     pub fn delete(&self, rows: &mut dyn Rows, rest: &[u8]) {
         rows.delete(&self.key(rest));
     }
+
+    /// All rows, in key order, each with its rest: for tables that stay small.
+    ///
+    /// # Errors
+    /// [`Rejection::Damaged`] if one does not decode.
+    pub fn scan(&self, rows: &dyn Read) -> Result<Page<V>, Rejection> {
+        let head = self.key(&[]);
+        let mut raw = Vec::new();
+        rows.scan(&head, None, &mut |key, row| {
+            raw.push((key.get(head.len()..).unwrap_or_default().to_vec(), row));
+            ControlFlow::Continue(())
+        });
+        raw.into_iter().map(|(rest, row)| Ok((rest, decode(&row)?))).collect()
+    }
 }
 
 /// The account of a row key, for the digest of each account; `None` for rows of the whole cluster.
@@ -241,11 +255,12 @@ fn decode<V: DeserializeOwned>(row: &RawRow) -> Result<Stored<V>, Rejection> {
 pub(super) mod tables {
     use super::super::account::Account;
     use super::super::audit::{AuditHead, AuditRecord};
-    use super::super::cluster::ClusterSecrets;
+    use super::super::cluster::{ClusterSecrets, SetupOffer};
     use super::super::holder::KeyHolder;
     use super::super::key::SigningKey;
     use super::super::lockout::Attempts;
     use super::super::membership::Membership;
+    use super::super::node::{JoinToken, Node, NodeAuthority};
     use super::super::role::Role;
     use super::super::service::{ApiKey, ServiceAccount};
     use super::super::session::{RefreshPointer, Session};
@@ -315,6 +330,12 @@ pub(super) mod tables {
     pub(crate) const HOLDER_KEY: GlobalTable<AccountId> = GlobalTable::new(0x03);
     /// By the hash of the secret that gives an account a new key.
     pub(crate) const HOLDER_RECOVERY: GlobalTable<AccountId> = GlobalTable::new(0x04);
+    /// By the number of the node, big-endian.
+    pub(crate) const NODE: GlobalTable<Node> = GlobalTable::new(0x05);
+    /// By the id of the token.
+    pub(crate) const JOIN_TOKEN: GlobalTable<JoinToken> = GlobalTable::new(0x06);
+    pub(crate) const NODE_AUTHORITY: GlobalTable<NodeAuthority> = GlobalTable::new(0x07);
+    pub(crate) const SETUP_OFFER: GlobalTable<SetupOffer> = GlobalTable::new(0x08);
 }
 
 #[cfg(test)]

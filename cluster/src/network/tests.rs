@@ -13,6 +13,8 @@ use super::server::TlsTransport;
 use super::tls::Tls;
 use super::{Channel, MOST_FRAME_BYTES, Peer, Service, Transport, TransportError};
 use crate::clock::{Clock, SystemClock};
+use crate::enrol::Desk;
+use crate::fence::Fence;
 use crate::identity::{ClusterId, Identity, NodeId};
 use crate::pki::Authority;
 
@@ -32,7 +34,7 @@ fn authority() -> Authority {
 /// TLS of a node that has the certificate of `certified` and says that it is `claimed` of `cluster`.
 fn tls_of(authority: &Authority, certified: u64, cluster: ClusterId, claimed: u64) -> Tls {
     let certificate = authority.issue(NodeId(certified), SystemClock.now()).unwrap();
-    Tls::new(Identity { cluster, node: NodeId(claimed) }, &certificate).unwrap()
+    Tls::new(Identity { cluster, node: NodeId(claimed) }, &certificate, Fence::new()).unwrap()
 }
 
 fn tls(authority: &Authority, node: u64) -> Tls {
@@ -44,7 +46,7 @@ async fn server(authority: &Authority) -> (TlsTransport, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap().to_string();
     let transport = TlsTransport::new(tls(authority, 1));
-    transport.listen(listener, tls(authority, 1), Arc::new(Echo));
+    transport.listen(listener, tls(authority, 1), Arc::new(Echo), Arc::new(Desk::new()));
     (transport, addr)
 }
 
@@ -107,7 +109,8 @@ async fn garbage_from_a_member_ends_its_connection_and_no_other() {
         [&[0xff; 64], &[0, 0, 0, 0, 0, 0, 0, 0], &[0, 0, 0, 3, 1, 2, 3], &u32::MAX.to_be_bytes()];
     for bytes in garbage {
         let stream = TcpStream::connect(&addr).await.unwrap();
-        let mut stream = tls.connector.connect(tls.name_of(Some(NodeId(1))).unwrap(), stream).await.unwrap();
+        let mut stream =
+            tls.ends().connector.connect(tls.name_of(Some(NodeId(1))).unwrap(), stream).await.unwrap();
         let hello = Hello { cluster: own.cluster, from: own.node, to: None, channel: Channel::Call };
         write_greeting(&mut stream, &hello).await.unwrap();
         assert_eq!(
@@ -139,7 +142,7 @@ async fn a_peer_that_is_gone_is_not_reached_and_one_that_is_back_is() {
         }
         tokio::task::yield_now().await;
     };
-    server.listen(listener, tls(&authority, 1), Arc::new(Echo));
+    server.listen(listener, tls(&authority, 1), Arc::new(Echo), Arc::new(Desk::new()));
     let back = async {
         while ask().await.is_err() {
             tokio::task::yield_now().await;

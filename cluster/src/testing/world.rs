@@ -19,6 +19,7 @@ use super::random::Random;
 use crate::call::CallHandler;
 use crate::config::Config;
 use crate::error::Unavailable;
+use crate::fence::Fence;
 use crate::handle::Cluster;
 use crate::identity::{ClusterId, Identity, NodeId};
 use crate::machine::Proposal;
@@ -122,6 +123,7 @@ impl World {
             log: Arc::new(node.log.open()),
             store,
             clock: node.clock.clone(),
+            fence: Fence::new(),
         };
         let identity = Identity { cluster: ClusterId::from_random([7; 16]), node: id };
         // Nothing here reaches a real disk, so nothing is sealed.

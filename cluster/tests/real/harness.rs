@@ -86,7 +86,12 @@ impl Nodes {
     }
 
     pub(crate) async fn start(&mut self, id: u64) -> Result<Cluster, StartError> {
-        let node = start(self.config(id)).await?;
+        self.start_knowing(id, 1).await
+    }
+
+    /// Starts a node whose program knows the levels up to `level`.
+    pub(crate) async fn start_knowing(&mut self, id: u64, level: u32) -> Result<Cluster, StartError> {
+        let node = start_knowing(self.config(id), level).await?;
         self.addresses.insert(id, node.peer_address());
         self.running[usize::try_from(id).unwrap()] = Some(node.clone());
         Ok(node)
@@ -136,7 +141,12 @@ impl Nodes {
 }
 
 pub(crate) async fn start(config: Config) -> Result<Cluster, StartError> {
-    let node = Cluster::start(config, Arc::new(Names), Arc::new(SystemClock)).await?;
+    start_knowing(config, 1).await
+}
+
+/// Starts a node whose program knows the levels up to `level`.
+pub(crate) async fn start_knowing(config: Config, level: u32) -> Result<Cluster, StartError> {
+    let node = Cluster::start(config, Arc::new(Names(level)), Arc::new(SystemClock)).await?;
     node.set_call_handler(Arc::new(Proposer(node.clone())));
     Ok(node)
 }

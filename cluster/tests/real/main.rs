@@ -11,6 +11,7 @@ mod harness;
 mod join;
 #[path = "../../src/testing/keys.rs"]
 mod keys;
+mod levels;
 mod machine;
 mod reads;
 mod restart;

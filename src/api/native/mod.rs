@@ -8,14 +8,17 @@ mod admins;
 mod audit;
 mod checks;
 mod cluster;
+mod join_tokens;
 mod keys;
 mod lockout;
 mod memberships;
+mod nodes;
 mod passwords;
 mod roles;
 mod service_accounts;
 mod sessions;
 mod settings;
+mod setup;
 mod sign_in;
 mod tokens;
 mod transactions;
@@ -45,14 +48,17 @@ pub fn routes() -> Vec<Route> {
         audit::routes(),
         checks::routes(),
         cluster::routes(),
+        join_tokens::routes(),
         keys::routes(),
         lockout::routes(),
         memberships::routes(),
+        nodes::routes(),
         passwords::routes(),
         roles::routes(),
         service_accounts::routes(),
         sessions::routes(),
         settings::routes(),
+        setup::routes(),
         sign_in::routes(),
         tokens::routes(),
         transactions::routes(),
@@ -84,7 +90,15 @@ pub(super) fn operations() -> Vec<Group> {
         group(
             "Cluster",
             "For operators.",
-            [cluster::operations(), admins::operations(), keys::operations()].concat(),
+            [
+                cluster::operations(),
+                nodes::operations(),
+                join_tokens::operations(),
+                setup::operations(),
+                admins::operations(),
+                keys::operations(),
+            ]
+            .concat(),
         ),
     ]
 }
