@@ -45,13 +45,13 @@ trap 'exit 143' TERM
 container() {
   docker ps -aq --filter "label=com.docker.compose.project=$CLUSTER_PROJECT" --filter "label=com.docker.compose.service=node-$1"
 }
-# The node that leads, as node $1 knows it. Nodes and containers need not have the same numbers.
-leading() { docker exec "$(container "$1")" /conclave members --json 2> /dev/null; }
-# The place (1 to 3) of the container that leads.
+# The place (1 to 3) of the container that leads. Nodes and containers need not have the same numbers.
 leader_place() {
   local place answer
   for place in 1 2 3; do
-    answer=$(leading "$place") || continue
+    answer=$(docker exec "$(container "$place")" /conclave members --json 2> /dev/null) || continue
+    # What the node says of itself, not of the members.
+    answer=${answer%%\"members\"*}
     if [ "$(number node <<< "$answer")" = "$(number leader <<< "$answer")" ]; then printf '%s' "$place"; return; fi
   done
   return 1
