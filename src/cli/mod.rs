@@ -15,6 +15,7 @@ mod keys;
 mod members;
 mod nodes;
 mod operator;
+mod pinned;
 mod secrets;
 mod settings;
 mod setup;
