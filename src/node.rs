@@ -138,7 +138,7 @@ impl Node {
         let (told, fatal) = watch::channel(None);
         let recording = tokio::spawn(Arc::clone(&app).record());
         let keeping = tokio::spawn(Arc::clone(&app).keep_nodes());
-        let opening = tokio::spawn(watch_over(app, sources.cluster.clone(), admin, told));
+        let opening = tokio::spawn(watch_over(app, sources.cluster.clone(), admin, founds, told));
         Ok(Self { sources, server, opening, recording, keeping, fatal })
     }
 
@@ -193,14 +193,17 @@ async fn watch_over(
     app: Arc<App>,
     cluster: Cluster,
     admin: Option<Person>,
+    founds: bool,
     told: watch::Sender<Option<String>>,
 ) {
     let opening = async {
         loop {
             match app.open_secrets(PATIENCE).await {
                 Ok(()) => {
-                    if let Some(person) = &admin {
-                        admin::make(&app, person).await;
+                    match &admin {
+                        Some(person) => admin::make(&app, person).await,
+                        None if founds => admin::offer(&app).await,
+                        None => {}
                     }
                     return std::future::pending().await;
                 }
@@ -210,6 +213,14 @@ async fn watch_over(
                 }
                 Err(error @ NotOpened::WrongKey(_)) => return error.to_string(),
             }
+        }
+    };
+    let removed = async {
+        loop {
+            if let Some(reason) = cluster.status().refused {
+                return reason;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
     };
     let mut faults = cluster.fatal();
@@ -222,6 +233,7 @@ async fn watch_over(
     let reason = tokio::select! {
         reason = opening => reason,
         reason = fault => reason,
+        reason = removed => reason,
     };
     tracing::error!(%reason, "this node cannot go on");
     // Nobody listens any more when the node is stopping already.

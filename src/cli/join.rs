@@ -4,9 +4,10 @@ use std::io::Read as _;
 use std::time::Duration;
 
 use conclave_cluster::SystemClock;
+use tokio::time::sleep;
 use zeroize::Zeroizing;
 
-use super::{Failure, say};
+use super::{Failure, members, operator, say};
 use crate::app::nodes::{Ticket, enrol};
 use crate::auth::join_token::JoinToken;
 use crate::auth::key_file::KeySource;
@@ -48,6 +49,32 @@ pub(super) async fn enrol_here(config: &Config, token: &JoinToken) -> Result<(),
         config.data.display()
     ));
     Ok(())
+}
+
+/// Tells how the node gets on, until it has its place.
+pub(super) async fn tell(config: Config) {
+    let mut last = String::new();
+    loop {
+        sleep(Duration::from_millis(300)).await;
+        let Ok(answer) = operator::ask(&config, "GET", members::PATH).await else { continue };
+        let Ok(all) = serde_json::from_str::<members::Members>(&answer) else { continue };
+        let own = all.members.iter().find(|member| member.node == all.node);
+        let now = match own {
+            None => "asking to be a member".to_owned(),
+            Some(own) if own.is_voter || own.wanted.as_deref() == Some("learner") => {
+                let role = if own.is_voter { "a voter" } else { "a learner for good" };
+                return say(&format!("node {} is {role}: {}", own.node, all.summary()));
+            }
+            Some(own) => match own.lag {
+                Some(lag) if lag > 0 => format!("catching up: {lag} entries behind"),
+                Some(_) | None => "caught up; a vote comes when it has kept up for a while".to_owned(),
+            },
+        };
+        if now != last {
+            say(&now);
+            last = now;
+        }
+    }
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -8,6 +8,8 @@ use crate::config::Config;
 /// What `GET /v1/cluster/members` answers. More members are welcome and shown with `--json`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Members {
+    /// The node that answers.
+    pub(super) node: u64,
     /// The node that leads, if there is one.
     pub(super) leader: Option<u64>,
     pub(super) voters: usize,
@@ -50,13 +52,14 @@ impl Members {
     /// In a line: how many vote, and how many may be lost.
     pub(super) fn summary(&self) -> String {
         let voters = self.voters;
+        let noun = if voters == 1 { "voter" } else { "voters" };
         match (self.leader, self.tolerance) {
             (None, _) => format!(
-                "{voters} voters, no leader now: nothing is written or read until {} of them are back",
+                "{voters} {noun}, no leader now: nothing is written or read until {} of them are back",
                 voters / 2 + 1
             ),
-            (Some(_), Some(lose)) => format!("{voters} voters, can lose {lose}"),
-            (Some(_), None) => format!("{voters} voters; the leader does not answer this node"),
+            (Some(_), Some(lose)) => format!("{voters} {noun}, can lose {lose}"),
+            (Some(_), None) => format!("{voters} {noun}; the leader does not answer this node"),
         }
     }
 }
@@ -114,7 +117,7 @@ mod tests {
     #[test]
     fn the_table_says_who_leads_who_is_ill_and_what_can_be_lost() {
         let members = vec![member(1, true), member(2, true), member(3, false)];
-        let all = Members { leader: Some(2), voters: 2, tolerance: Some(0), refused: None, members };
+        let all = Members { node: 1, leader: Some(2), voters: 2, tolerance: Some(0), refused: None, members };
         let expected = "\
 NODE  ROLE      HEALTHY  LAG     CONTACT   VERSION    PEERS                   HTTP
 1     voter     NO       7       12 ms     no answer  127.0.0.1:9081          http://127.0.0.1:8081
@@ -124,7 +127,8 @@ NODE  ROLE      HEALTHY  LAG     CONTACT   VERSION    PEERS                   HT
 2 voters, can lose 0
 ";
         assert_eq!(table(&all), expected);
-        let none = Members { leader: None, voters: 3, tolerance: None, refused: None, members: vec![] };
+        let none =
+            Members { node: 1, leader: None, voters: 3, tolerance: None, refused: None, members: vec![] };
         assert!(none.summary().starts_with("3 voters, no leader now"), "{}", none.summary());
     }
 }

@@ -269,10 +269,12 @@ where
             runtime.block_on(async {
                 join::enrol_here(&config, &token).await?;
                 if args.no_start {
-                    Ok(())
-                } else {
-                    serve(config, Stop::new(args.start.stop_with_stdin)?).await
+                    return Ok(());
                 }
+                let telling = tokio::spawn(join::tell(config.clone()));
+                let ended = serve(config, Stop::new(args.start.stop_with_stdin)?).await;
+                telling.abort();
+                ended
             })
         }
         Command::Secrets { folder } => secrets::make(&folder),

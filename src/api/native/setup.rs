@@ -4,8 +4,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 use warp::http::StatusCode;
-use warp::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
-use warp::reply::Response;
 
 use super::{Answer, Api, Call, Operation, Route, bad_id, route};
 use crate::api::reply;
@@ -18,12 +16,7 @@ use crate::domain::{AccountId, Email, UserName, user};
 use crate::secret::Secret;
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![
-        route!(POST "/v1/cluster/setup", offer),
-        route!(POST "/v1/setup", set_up),
-        route!(GET "/setup", page),
-        route!(GET "/setup.js", script),
-    ]
+    vec![route!(POST "/v1/cluster/setup", offer), route!(POST "/v1/setup", set_up)]
 }
 
 /// The same for the API document.
@@ -41,10 +34,6 @@ pub(super) fn operations() -> Vec<Operation> {
             .takes::<Setup>(example)
             .gives_new::<FirstAdmin>()
             .refuses(&[401]),
-        Operation::local("GET /setup", "getSetupPage", "The page that a setup link opens")
-            .gives_text("text/html; charset=utf-8"),
-        Operation::local("GET /setup.js", "getSetupScript", "What that page does")
-            .gives_text("text/javascript; charset=utf-8"),
     ]
 }
 
@@ -105,22 +94,3 @@ async fn set_up(api: &Api, call: &Call) -> Answer {
     let body = FirstAdmin { id: id.to_string(), username: body.username, account: account.to_string() };
     Ok(reply::tagged(done.revision, stored.revision, StatusCode::CREATED, &body))
 }
-
-/// The page itself holds no secret: that stays in the part of the link that browsers keep to themselves.
-async fn page(_: &Api, _: &Call) -> Answer {
-    let mut response = Response::new(include_str!("setup.html").into());
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    Ok(response)
-}
-
-async fn script(_: &Api, _: &Call) -> Answer {
-    let mut response = Response::new(include_str!("setup.js").into());
-    let kind = HeaderValue::from_static("text/javascript; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    Ok(response)
-}
-
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; \
-                      form-action 'none'; base-uri 'none'; frame-ancestors 'none'";

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::letter::{Answer, Errand};
 use super::{App, Failure, Request};
-use crate::domain::node::{NodeNumber, NodeOrder};
+use crate::domain::node::{self, NodeNumber, NodeOrder};
 use crate::domain::{Lifetime, Origin};
 use crate::replica::Freshness;
 
@@ -78,6 +78,19 @@ impl App {
         self.rotate_certificate(deadline).await.map(|_| true)
     }
 
+    /// Writes this node's certificate down where nobody has: that of a founder was given out before there were rows.
+    pub(super) async fn record_certificate(&self) -> Result<(), Failure> {
+        let Some(own) = self.cluster.certificate() else { return Ok(()) };
+        let node = NodeNumber(self.cluster.identity().node.0);
+        let Some(row) = node::find(&self.cluster.view(), node)? else { return Ok(()) };
+        if row.value.is_removed() || row.value.certificates.iter().any(|issued| issued.serial == own.serial) {
+            return Ok(());
+        }
+        let good_for = Lifetime(own.not_after.0.saturating_sub(self.clock.now().0));
+        let order = NodeOrder::IssueCertificate { node, serial: own.serial, good_for };
+        self.order_nodes(order, &Self::own_request(PATIENCE)).await.map(drop)
+    }
+
     /// Refuses all certificates of a node but the one it is to keep. One that is still there is given a new one
     /// first, so that it goes on.
     ///
@@ -130,3 +143,4 @@ pub struct Rotated {
 }
 
 const ROTATION: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(5);

@@ -72,6 +72,7 @@ impl App {
             return Ok(());
         }
         self.install_authority(&Self::own_request(PATIENCE)).await?;
+        self.record_certificate().await?;
         if !self.cluster.is_leader() {
             *memory = Memory { renewal: memory.renewal, ..Memory::default() };
             return Ok(());
