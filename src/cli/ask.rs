@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,7 +50,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 pub async fn ask(node: SocketAddr, method: &str, path: &str, json: Option<&str>) -> io::Result<Answer> {
     let node = reachable(node);
     let request = request(node, method, path, None, json)?;
-    timeout(PATIENCE, async { exchange(TcpStream::connect(node).await?, request).await }).await?
+    timeout(PATIENCE, async { exchange(Box::new(TcpStream::connect(node).await?), request).await }).await?
 }
 
 /// Sends a request with a token to the node that these settings are of, over TLS where they say so, and waits for the
@@ -86,20 +85,13 @@ async fn ask_node(
 ) -> Result<Answer, Failure> {
     let node = reachable(config.http_listen);
     let request = request(node, method, path, token, json)?;
-    let answer = async {
-        match &config.tls {
-            None => exchange(TcpStream::connect(node).await?, request).await,
-            Some(files) => {
-                exchange(connect(node, &files.certificate, name_of(config, node)).await?, request).await
-            }
-        }
-    };
+    let answer = async { exchange(connect(config).await?, request).await };
     let answer = timeout(PATIENCE, answer).await.map_err(io::Error::from).flatten();
     answer.map_err(|error| no_answer(config, &error))
 }
 
-/// What to tell the operator.
-fn no_answer(config: &Config, error: &io::Error) -> Failure {
+/// What to tell the operator when there is no connection, or no answer on it.
+pub(super) fn no_answer(config: &Config, error: &io::Error) -> Failure {
     let node = config.http_listen;
     match &config.tls {
         Some(files) if pinned::is_another(error) => format!(
@@ -117,21 +109,28 @@ fn no_answer(config: &Config, error: &io::Error) -> Failure {
     }
 }
 
-/// Connects with the certificate of the file; a node that still shows the one before is given the time to see the new
-/// one.
-async fn connect(
-    node: SocketAddr,
-    certificate: &Path,
-    name: ServerName<'static>,
-) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+/// A connection to a node.
+pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+
+/// Connects to the node that these settings are of, over TLS where they say so. A node that still shows the
+/// certificate before the one in the file is given the time to see that.
+///
+/// # Errors
+/// When nobody listens, or what does is another; see [`no_answer`].
+pub(super) async fn connect(config: &Config) -> io::Result<Box<dyn Wire>> {
+    let node = reachable(config.http_listen);
     let begun = Instant::now();
     loop {
         let stream = TcpStream::connect(node).await?;
-        match pinned::connect(stream, certificate, name.clone()).await {
+        let Some(files) = &config.tls else { return Ok(Box::new(stream)) };
+        match pinned::connect(stream, &files.certificate, name_of(config, node)).await {
+            Ok(stream) => return Ok(Box::new(stream)),
             Err(error) if pinned::is_another(&error) && begun.elapsed() < REPLACED_WITHIN => {
                 sleep(LOOK_AGAIN).await;
             }
-            connected => return connected,
+            Err(error) => return Err(error),
         }
     }
 }
@@ -172,10 +171,7 @@ fn request(
     Ok(request)
 }
 
-async fn exchange<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: T,
-    request: Request<Full<Bytes>>,
-) -> io::Result<Answer> {
+async fn exchange(stream: Box<dyn Wire>, request: Request<Full<Bytes>>) -> io::Result<Answer> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io_error)?;
     let asking = async {
         let response = sender.send_request(request).await.map_err(io_error)?;
@@ -188,7 +184,8 @@ async fn exchange<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 
 async fn read(response: Response<hyper::body::Incoming>) -> io::Result<Answer> {
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let (status, retry_after_s) = (response.status().as_u16(), retry_after.and_then(|s| s.trim().parse().ok()));
+    let (status, retry_after_s) =
+        (response.status().as_u16(), retry_after.and_then(|s| s.trim().parse().ok()));
     let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
     let body = body.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?.to_bytes();
     let body = String::from_utf8(body.into())
@@ -203,7 +200,7 @@ fn io_error(error: hyper::Error) -> io::Error {
 }
 
 /// Where to connect to reach what listens on `address`.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),

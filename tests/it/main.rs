@@ -22,6 +22,7 @@ mod failover;
 mod folders;
 mod framing;
 mod harness;
+mod https;
 mod iam;
 mod keys;
 mod keystone;
