@@ -31,9 +31,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use tokio::runtime::Runtime;
 
 use crate::config::{Config, Flags};
-use crate::{dev, telemetry};
+use crate::dev;
+use crate::telemetry::{self, Telemetry};
 
 pub use stop::Stop;
 
@@ -255,8 +257,10 @@ where
                 Ok(config) => config,
                 Err(error) => return failed(&error, 2),
             };
-            start_logging(&config);
-            runtime.block_on(async { serve(config, Stop::new(args.stop_with_stdin)?).await })
+            let telemetry = start_telemetry(&config, &runtime);
+            let ended = runtime.block_on(async { serve(config, Stop::new(args.stop_with_stdin)?).await });
+            runtime.block_on(telemetry.end());
+            ended
         }
         Command::Join(args) => {
             let read = join::token(args.token.as_deref())
@@ -265,8 +269,8 @@ where
                 Ok(read) => read,
                 Err(error) => return failed(&*error, 2),
             };
-            start_logging(&config);
-            runtime.block_on(async {
+            let telemetry = start_telemetry(&config, &runtime);
+            let ended = runtime.block_on(async {
                 join::enrol_here(&config, &token).await?;
                 if args.no_start {
                     return Ok(());
@@ -275,7 +279,9 @@ where
                 let ended = serve(config, Stop::new(args.start.stop_with_stdin)?).await;
                 telling.abort();
                 ended
-            })
+            });
+            runtime.block_on(telemetry.end());
+            ended
         }
         Command::Secrets { folder } => secrets::make(&folder),
         Command::Token(command) => match settings(command.place()) {
@@ -365,11 +371,12 @@ where
     }
 }
 
-fn start_logging(config: &Config) {
-    telemetry::start_logging(&config.log_level, config.log_format);
+fn start_telemetry(config: &Config, runtime: &Runtime) -> Telemetry {
+    let telemetry = telemetry::start(config, runtime.handle());
     for notice in &config.notices {
         tracing::warn!("{notice}");
     }
+    telemetry
 }
 
 /// Prints a line for whoever reads on; not `println!`, which panics where nobody does.

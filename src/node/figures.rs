@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::app::observer::ObserverStats;
 use crate::auth::hasher::HasherStats;
 use crate::http::tls::Tls;
+use crate::telemetry::{self, ExportStats};
 use crate::tenants::{Tenants, TenantsStats};
 
 /// The parts that have figures.
@@ -50,6 +51,7 @@ impl Collector for Figures {
         page.certificates(&sources)?;
         page.disk(sources.cluster.disk_usage().unwrap_or_default())?;
         page.syncs(sources.cluster.log_syncs())?;
+        page.spans(telemetry::export_stats())?;
         page.hasher(sources.app.hasher.stats())?;
         page.tenants(sources.tenants.stats())?;
         page.observer(sources.app.observer_stats())?;
@@ -192,6 +194,12 @@ impl Page<'_> {
         let help = "Time that those syncs took: each write waits for one on a majority of the nodes";
         let name = "conclave_log_sync_seconds";
         total.encode(self.0.encode_descriptor(name, help, None, total.metric_type())?)
+    }
+
+    fn spans(&mut self, stats: ExportStats) -> fmt::Result {
+        self.counter("conclave_spans_exported", "Spans that the collector has taken", stats.exported)?;
+        self.counter("conclave_spans_dropped", "Spans dropped because too many waited", stats.dropped)?;
+        self.counter("conclave_spans_failed", "Spans that the collector did not take", stats.failed)
     }
 
     fn disk(&mut self, usage: DiskUsage) -> fmt::Result {

@@ -158,8 +158,7 @@ fn unusable_files_are_named() {
         (path("tls.pem"), path("empty.pem"), "empty.pem"),
         (path("tls.pem"), other.path().join("tls.key"), "cannot be used"),
     ] {
-        let error =
-            Tls::open(&certificate, &key).err().map(|error| error.to_string()).unwrap_or_default();
+        let error = Tls::open(&certificate, &key).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains(says), "{says}: {error}");
     }
 }
