@@ -194,13 +194,13 @@ async fn read(response: Response<hyper::body::Incoming>) -> io::Result<Answer> {
 }
 
 /// What is not HTTP is told apart from what does not answer.
-fn io_error(error: hyper::Error) -> io::Error {
+pub(super) fn io_error(error: hyper::Error) -> io::Error {
     let kind = if error.is_parse() { io::ErrorKind::InvalidData } else { io::ErrorKind::Other };
     io::Error::new(kind, error)
 }
 
 /// Where to connect to reach what listens on `address`.
-pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
+fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),

@@ -118,6 +118,9 @@ fn check_body(document: &Value, place: &str, operation: &Value) {
     let Some(body) = operation.get("requestBody") else { return };
     let content = body["content"].as_object().unwrap();
     assert_eq!(content.len(), 1, "{place}");
+    if content.contains_key("application/octet-stream") {
+        return;
+    }
     let content = &content["application/json"];
     fits(document, &content["schema"], &content["example"])
         .unwrap_or_else(|fault| panic!("{place}: {fault}"));

@@ -130,7 +130,7 @@ impl Things {
         let verb = route.pattern.rsplit('/').next().unwrap();
         Some(match (route.method, verb) {
             ("GET" | "DELETE", _)
-            | ("POST", "disable" | "enable" | "signing-keys" | "reload")
+            | ("POST", "disable" | "enable" | "signing-keys" | "reload" | "restore")
             | ("PUT", "{role}") => {
                 return None;
             }

@@ -17,7 +17,9 @@ use super::{account_of, urls};
 use crate::harness::{NEW_PASSWORD, PASSWORD, World, unique};
 
 /// Operations of the native API that the library leaves to others, with the reason.
-const WITHOUT_METHOD: [&str; 0] = [];
+///
+/// Bodies that do not fit into memory, with a file at one end, are the program's: `conclave backup`.
+const WITHOUT_METHOD: [&str; 2] = ["GET /v1/cluster/backup", "POST /v1/cluster/accounts/{account}/restore"];
 
 #[tokio::test]
 async fn every_operation_has_a_method_that_works() {
