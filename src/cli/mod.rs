@@ -10,6 +10,7 @@ mod admin;
 pub mod ask;
 mod audit;
 mod backup;
+mod doctor;
 mod health;
 mod join;
 mod keys;
@@ -88,6 +89,9 @@ enum Command {
     },
     /// Say by the exit code whether the node of this machine is ready.
     Health(PlaceArgs),
+    /// Look at all that makes a node or its cluster ill: disk, keys, clocks, certificates, members, states. Exits with 1
+    /// when something fails.
+    Doctor(MembersArgs),
     /// Print every setting: what it does, its default, its names in the environment. A file of settings to begin with.
     Settings,
     /// Look at the key-encryption keys, or replace them while the nodes serve.
@@ -327,6 +331,7 @@ where
             Ok(config) => runtime.block_on(health::check(&config)),
             Err(error) => return failed(&error, 2),
         },
+        Command::Doctor(args) => runtime.block_on(doctor::run(settings(&args.place), args.json)),
         Command::Dev(args) => runtime.block_on(async {
             let options = dev::Options { nodes: args.nodes, port: args.port, folder: args.data };
             dev::run(options, Stop::new(false)?).await.map_err(Failure::from)

@@ -284,6 +284,7 @@ async fn operators(asker: &mut Asker<'_>) {
     asker.token.clone_from(Kek::read_file(&asker.node.key_file).unwrap().operator_token().expose());
     for route in [
         "GET /v1/cluster/members",
+        "GET /v1/cluster/reports",
         "GET /v1/cluster/accounts?limit=1",
         "GET /v1/cluster/audit?raw=true",
         "GET /v1/cluster/audit/head",

@@ -11,6 +11,7 @@ mod cluster;
 mod memberships;
 mod page;
 mod passwords;
+mod reports;
 mod roles;
 mod service_accounts;
 mod sessions;
@@ -30,6 +31,7 @@ pub use cluster::{
 pub use memberships::{Changed, Memberships, Principal, PrincipalKind, PrincipalView};
 pub use page::{Page, Pages};
 pub use passwords::{Breach, PasswordStrength};
+pub use reports::{NodeReport, Reports};
 pub use roles::{NewRole, Role, RoleChanges, Roles};
 pub use service_accounts::{
     ApiKey, ApiKeyStatus, KeyForm, NewApiKey, NewServiceAccount, ServiceAccount, ServiceAccountWithKey,
