@@ -2,12 +2,13 @@
 
 mod admin;
 mod figures;
+mod place;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use conclave_cluster::{Clock, Cluster, Fatal, StartError, SystemClock, Unavailable};
+use conclave_cluster::{Clock, Cluster, Fatal, FolderError, StartError, SystemClock, Unavailable};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -15,6 +16,7 @@ use crate::api::Api;
 use crate::api::limits::RequestLimits;
 use crate::app::accounts::Person;
 use crate::app::bootstrap::NotOpened;
+use crate::app::nodes::{Doorkeeper, NodeErrands, NotDiscovered, NotEnrolled};
 use crate::app::{self, App, KeyRing};
 use crate::auth::guesses;
 use crate::auth::hasher::{Hasher, HasherConfig};
@@ -37,6 +39,7 @@ pub struct Node {
     server: Server,
     opening: tokio::task::JoinHandle<()>,
     recording: tokio::task::JoinHandle<()>,
+    keeping: tokio::task::JoinHandle<()>,
     saving: Option<tokio::task::JoinHandle<()>>,
     fatal: watch::Receiver<Option<String>>,
 }
@@ -46,6 +49,14 @@ pub struct Node {
 pub enum NodeError {
     #[error(transparent)]
     Cluster(#[from] StartError),
+    #[error(transparent)]
+    Folder(FolderError),
+    #[error(transparent)]
+    Search(#[from] NotDiscovered),
+    #[error(transparent)]
+    Enrolment(#[from] NotEnrolled),
+    #[error("{}: {reason}", path.display())]
+    Authority { path: std::path::PathBuf, reason: String },
     #[error(transparent)]
     KeyFile(#[from] KekError),
     #[error("argon2: {0}")]
@@ -92,10 +103,10 @@ impl Node {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, NodeError> {
         // What can be wrong in a configuration is found before anything is touched.
-        let keyring = KeyRing::open(KeySource::of(config), &config.data, config.join.is_empty())?;
-        let keyring = Arc::new(keyring);
         let http = Settings::from_config(config)?;
         let admin = admin::first(config).map_err(NodeError::FirstAdmin)?;
+        let founds = place::find(config, &*clock).await?;
+        let keyring = Arc::new(KeyRing::open(KeySource::of(config), &config.data, founds)?);
         let hasher = Hasher::start(hasher_config(config)?).map_err(NodeError::Hasher)?;
         // Some 20 ms of work, done when somebody sets a password or by then.
         drop(tokio::task::spawn_blocking(guesses::warm_up));
@@ -108,6 +119,9 @@ impl Node {
         let forwards = orders.clone();
         let settings = app_settings(config, &cluster);
         let app = Arc::new(App::new(cluster.clone(), orders, hasher, keyring, settings, clock)?);
+
+        forwards.serve(Arc::new(NodeErrands(Arc::downgrade(&app))));
+        cluster.set_enrol_handler(Arc::new(Doorkeeper(Arc::downgrade(&app))));
 
         let sources = Arc::new(Sources { cluster, tenants, app: Arc::clone(&app) });
         let http_metrics = metrics.register(|registry| {
@@ -124,12 +138,13 @@ impl Node {
             .map_err(|source| NodeError::Listen { address, source })?;
         let (told, fatal) = watch::channel(None);
         let recording = tokio::spawn(Arc::clone(&app).record());
+        let keeping = tokio::spawn(Arc::clone(&app).keep_nodes());
         let saving = config.backup.clone().map(|schedule| {
             let app = Arc::clone(&app);
             tokio::spawn(async move { app.save_backups(&schedule).await })
         });
-        let opening = tokio::spawn(watch_over(app, sources.cluster.clone(), admin, told));
-        Ok(Self { sources, server, opening, recording, saving, fatal })
+        let opening = tokio::spawn(watch_over(app, sources.cluster.clone(), admin, founds, told));
+        Ok(Self { sources, server, opening, recording, keeping, saving, fatal })
     }
 
     /// The cluster this node belongs to.
@@ -164,6 +179,7 @@ impl Node {
     /// over, the disk is synced.
     pub async fn stop(mut self) {
         self.opening.abort();
+        self.keeping.abort();
         if let Some(saving) = &self.saving {
             saving.abort();
         }
@@ -185,14 +201,17 @@ async fn watch_over(
     app: Arc<App>,
     cluster: Cluster,
     admin: Option<Person>,
+    founds: bool,
     told: watch::Sender<Option<String>>,
 ) {
     let opening = async {
         loop {
             match app.open_secrets(PATIENCE).await {
                 Ok(()) => {
-                    if let Some(person) = &admin {
-                        admin::make(&app, person).await;
+                    match &admin {
+                        Some(person) => admin::make(&app, person).await,
+                        None if founds => admin::offer(&app).await,
+                        None => {}
                     }
                     return std::future::pending().await;
                 }
@@ -202,6 +221,14 @@ async fn watch_over(
                 }
                 Err(error @ NotOpened::WrongKey(_)) => return error.to_string(),
             }
+        }
+    };
+    let removed = async {
+        loop {
+            if let Some(reason) = cluster.status().refused {
+                return reason;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
     };
     let mut faults = cluster.fatal();
@@ -214,6 +241,7 @@ async fn watch_over(
     let reason = tokio::select! {
         reason = opening => reason,
         reason = fault => reason,
+        reason = removed => reason,
     };
     tracing::error!(%reason, "this node cannot go on");
     // Nobody listens any more when the node is stopping already.
@@ -266,6 +294,8 @@ fn cluster_config(config: &Config, keys: Arc<KeyRing>) -> conclave_cluster::Conf
         election_max_ms: millis(config.election_max),
     };
     cluster.snapshot_every = config.snapshot_every;
+    // The keeper does, when a node has kept up for a while and shall vote.
+    cluster.promotes = false;
     cluster
 }
 
@@ -279,6 +309,7 @@ fn app_settings(config: &Config, cluster: &Cluster) -> app::Settings {
         keystone: config.keystone.clone(),
         doors: config.doors,
         limits: config.limits,
+        nodes: config.nodes,
     }
 }
 

@@ -28,6 +28,9 @@ pub struct Config {
     pub log_kept: u64,
     /// How much history and how many requests are remembered; *same*.
     pub limits: Limits,
+    /// Whether a node that joins is made a voter as soon as it has caught up. Otherwise it stays a learner until
+    /// the layer above promotes it ([`crate::Cluster::promote`]); *same*.
+    pub promotes: bool,
     /// Wraps the keys under which everything on the disk is sealed. There is no running without.
     pub keys: Arc<dyn KeyWrapper>,
 }
@@ -66,6 +69,7 @@ impl Config {
             snapshot_every: 10_000,
             log_kept: 1_000,
             limits: Limits::default(),
+            promotes: true,
             keys,
         }
     }

@@ -1,19 +1,21 @@
 //! What every part of a running node shares: its Raft, its state, and the way to its peers.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::{self, Either};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::raft::ReadPolicy;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{self, Instant};
 
 use crate::clock::{Clock, LogTime};
 use crate::config::Timing;
 use crate::error::{Fatal, Unavailable};
+use crate::fence::Fence;
 use crate::identity::{Identity, NodeId};
 use crate::machine::{Applied, Proposal};
 use crate::network::{Channel, Peer, Transport, TransportError};
@@ -30,8 +32,16 @@ pub(crate) struct Core {
     pub(crate) store: Store,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Whom this node does not talk to.
+    pub(crate) fence: Fence,
     pub(crate) fatal: watch::Sender<Option<Fatal>>,
     pub(crate) is_stopping: AtomicBool,
+    /// Whether this node, when it leads, makes voters of those who join.
+    pub(crate) promotes: bool,
+    /// Held by who changes the membership.
+    pub(crate) changing: Arc<Mutex<()>>,
+    /// Ids that were given up.
+    pub(crate) gone: RwLock<BTreeSet<NodeId>>,
 }
 
 /// What became of a question to another node.
@@ -73,11 +83,31 @@ impl Core {
         self.raft.metrics().borrow_watched().membership_config.get_node(&node.0).cloned()
     }
 
-    /// Whether this node is in the membership, as far as it knows.
-    pub(crate) fn knows_itself(&self) -> bool {
+    /// Whether this node is in the membership, as far as it knows: as a voter, or if it may learn, at all.
+    pub(crate) fn knows_itself(&self, may_learn: bool) -> bool {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        metrics.membership_config.voter_ids().any(|voter| voter == self.node().0)
+        let membership = &metrics.membership_config;
+        let is_voter = membership.voter_ids().any(|voter| voter == self.node().0);
+        is_voter || (may_learn && membership.get_node(&self.node().0).is_some())
+    }
+
+    /// Ids that were given up.
+    pub(crate) fn gone(&self) -> BTreeSet<NodeId> {
+        self.gone.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a node answers as itself at an address; else why not.
+    pub(crate) async fn dial(&self, peer: Peer, within: Duration) -> Result<(), String> {
+        let request = convert::encode(&Request::Ping).map_err(|error| error.to_string())?;
+        // Whatever it answers: the connection was made to no other, and an earlier release knows no better.
+        match self.transport.call(peer, Channel::Call, request, within).await {
+            Ok(_) => Ok(()),
+            Err(TransportError::NotSent { reason, .. } | TransportError::NoAnswer { reason, .. }) => {
+                Err(reason)
+            }
+            Err(TransportError::TimedOut { within, .. }) => Err(format!("no answer within {within:?}")),
+        }
     }
 
     /// Ends once somebody else than `leader` leads.

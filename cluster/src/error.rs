@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::folder::FolderError;
 use crate::identity::NodeId;
 use crate::log::disk::LogError;
+use crate::machine::NewerLevel;
 use crate::seal::DataKeyError;
 
 /// Not now. Worth trying again, here or at another node.
@@ -78,6 +79,9 @@ pub enum StartError {
     /// The durable state.
     #[error("the state in the data folder: {0}")]
     State(String),
+    /// The data is of a level that this program does not know. Nothing was changed.
+    #[error(transparent)]
+    Newer(#[from] NewerLevel),
     /// Settings that contradict each other.
     #[error("configuration: {0}")]
     Config(String),

@@ -1,7 +1,7 @@
 //! Small files that must be whole or absent: written aside, synced, renamed; the folder synced after.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// A file or folder could not be read or written.
@@ -42,6 +42,21 @@ pub(crate) fn create_folder(path: &Path) -> Result<(), FileError> {
         Some(parent) if !parent.as_os_str().is_empty() => sync_folder(parent),
         Some(_) | None => Ok(()),
     }
+}
+
+/// Overwrites a file and removes it; nothing happens when it is not there.
+pub(crate) fn erase(path: &Path) -> Result<(), FileError> {
+    let mut file = match OpenOptions::new().write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(at(path))?,
+    };
+    let overwriting = file.metadata().and_then(|metadata| {
+        io::copy(&mut io::repeat(0).take(metadata.len()), &mut file)?;
+        file.sync_all()
+    });
+    overwriting.map_err(at(path))?;
+    fs::remove_file(path).map_err(at(path))?;
+    path.parent().map_or(Ok(()), sync_folder)
 }
 
 /// Makes the names in a folder survive a power cut.

@@ -1,7 +1,8 @@
 //! The handle to a running node: what the layers above may ask of the cluster.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,9 +12,10 @@ use tokio::time::Instant;
 use crate::call::{self, CallHandler};
 use crate::core::Core;
 use crate::error::{Fatal, Unavailable};
+use crate::folder::FolderError;
 use crate::identity::{Identity, NodeId};
 use crate::machine::{Applied, Proposal};
-use crate::membership::{self, ChangeError};
+use crate::membership::{After, ChangeError, Wish, change, handover, health};
 use crate::node::Node;
 use crate::raft::Member;
 use crate::seal::{DataKeyError, DataKeyStatus};
@@ -160,13 +162,14 @@ impl Cluster {
         self.node.disk_usage()
     }
 
-    /// Whether it can serve: it has caught up since its start, knows a leader, and is not stopping.
+    /// Whether it can serve: it has caught up since its start, knows a leader, is not refused, and is not stopping.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.node.is_recovered()
             && self.leader().is_some()
             && !self.core().is_stopping()
             && self.core().fatal.borrow().is_none()
+            && self.core().fence.own().borrow().is_none()
     }
 
     /// Set once when this process can do nothing more for the cluster. It must then exit with a status that is
@@ -176,36 +179,94 @@ impl Cluster {
         self.core().fatal.subscribe()
     }
 
-    /// On the leader: adds a node that gets the log and does not vote, or changes a member's addresses.
+    /// On the leader: adds a node that gets the log and does not vote, or changes a member's addresses, once it has
+    /// answered there as that node.
     ///
     /// # Errors
     /// See [`ChangeError`].
     pub async fn add_learner(&self, node: NodeId, member: Member) -> Result<(), ChangeError> {
-        membership::add_learner(self.core(), node, member).await
+        change::introduce(self.core(), node, member).await
     }
 
-    /// On the leader: makes a learner a voter.
+    /// On the leader: makes a learner a voter, when it works and has caught up. Nothing happens when it votes.
+    ///
+    /// # Errors
+    /// See [`ChangeError`]; refused also when it is not a member.
+    pub async fn promote(&self, node: NodeId) -> Result<After, ChangeError> {
+        change::grant(self.core(), Wish::Promote(node)).await
+    }
+
+    /// On the leader: makes a voter a learner that lasts: it gets the log, answers reads, and counts for no
+    /// majority. Nothing happens when it is one. Refused when those who are left could not go on.
+    ///
+    /// # Errors
+    /// See [`ChangeError`]; refused also when it is not a member. A leader that is to be demoted hands over first:
+    /// [`Unavailable::NotLeader`] then names the new leader, to whom the wish must be repeated.
+    pub async fn demote(&self, node: NodeId) -> Result<After, ChangeError> {
+        change::grant(self.core(), Wish::Demote(node)).await
+    }
+
+    /// On the leader: takes a node out. Its id must not be used again ([`Cluster::give_up`]). Nothing happens when
+    /// it is not a member. Refused when those who are left could not go on.
+    ///
+    /// # Errors
+    /// As [`Cluster::demote`], which goes for a leader that is to be removed too.
+    pub async fn remove(&self, node: NodeId) -> Result<After, ChangeError> {
+        change::grant(self.core(), Wish::Remove(node)).await
+    }
+
+    /// On the leader: what granting a wish now would lead to. Changes nothing.
+    ///
+    /// # Errors
+    /// Those of granting it, as far as they can be foreseen.
+    pub async fn preview(&self, wish: Wish) -> Result<After, ChangeError> {
+        change::preview(self.core(), wish).await
+    }
+
+    /// On the leader: finishes a change of the membership that a leader before it began ([`Status::is_changing`]).
+    /// Any other change does so first by itself.
     ///
     /// # Errors
     /// See [`ChangeError`].
-    pub async fn promote(&self, node: NodeId) -> Result<(), ChangeError> {
-        membership::promote(self.core(), node).await
+    pub async fn finish_change(&self) -> Result<(), ChangeError> {
+        change::finish(self.core()).await
     }
 
-    /// On the leader: takes a node out. Its id must not be used again. Nothing happens when it is not a member.
-    ///
-    /// # Errors
-    /// See [`ChangeError`].
-    pub async fn remove(&self, node: NodeId) -> Result<(), ChangeError> {
-        membership::remove(self.core(), node).await
+    /// Ids that were given up, in place of those before: none of them counts as a voter that works, is promoted, or
+    /// is let in again. To be told on every node, since any may lead.
+    pub fn give_up(&self, nodes: BTreeSet<NodeId>) {
+        *self.core().gone.write().unwrap_or_else(PoisonError::into_inner) = nodes;
     }
 
-    /// On the leader: hands over to `to`, or to the voter that is furthest.
+    /// On the leader: whether a member works and has caught up so far that it could be made a voter (it lacks at
+    /// most 100 entries). Nothing on other nodes, and for who is not a member.
+    #[must_use]
+    pub fn caught_up(&self, node: NodeId) -> Option<bool> {
+        let situation = health::now(self.core())?;
+        situation.members.contains_key(&node).then(|| situation.has_caught_up(node))
+    }
+
+    /// On the leader: hands over to `to`, or to the voter that is furthest of those that work; says who leads then.
     ///
     /// # Errors
-    /// When there is no other voter, or nobody else leads by the deadline.
-    pub async fn transfer_leader(&self, to: Option<NodeId>, deadline: Instant) -> Result<(), Unavailable> {
-        membership::transfer(self.core(), to, deadline).await
+    /// Refused when the one asked for, or everyone, does not work, or is no voter. [`Unavailable::Timeout`] when
+    /// nobody else leads by the deadline: the next leader may still be found.
+    pub async fn transfer_leader(
+        &self,
+        to: Option<NodeId>,
+        deadline: Instant,
+    ) -> Result<NodeId, ChangeError> {
+        handover::transfer(self.core(), to, deadline).await
+    }
+
+    /// Promises that this node's data folder is never again used by a program that does not know `level`. After a
+    /// promise of every member the rows may be raised to it: none of their logs can then be read by a program
+    /// that would take an entry for another. Writes a small file, and blocks until it is durable.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn require_level(&self, level: u32) -> Result<(), FolderError> {
+        self.node.require_level(level)
     }
 
     /// The data keys on this node's disk, and under which key each is wrapped. Reads small files.
@@ -225,8 +286,8 @@ impl Cluster {
         self.node.vault().map_or(Ok(0), |vault| vault.rewrap())
     }
 
-    /// Stops the node: a leader hands over first; then everything is synced. Takes at most 12 seconds. Nothing
-    /// is lost when the process is killed instead.
+    /// Stops the node: a leader hands over first; then everything is synced. Takes at most 10 seconds,
+    /// and leaves the membership as it is. Nothing is lost when the process is killed instead.
     pub async fn shutdown(&self) {
         self.node.stop().await;
     }

@@ -42,6 +42,12 @@ impl ClusterId {
     pub fn member_name(&self) -> String {
         format!("member.{}.{DOMAIN}", self.0.as_hyphenated())
     }
+
+    /// The DNS name in the certificate of a machine that may ask to become a node, and is none yet.
+    #[must_use]
+    pub fn candidate_name(&self) -> String {
+        format!("candidate.{}.{DOMAIN}", self.0.as_hyphenated())
+    }
 }
 
 impl fmt::Display for ClusterId {

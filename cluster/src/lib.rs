@@ -11,7 +11,8 @@
 //! [`Cluster`] is the handle. Below it: `core` (proposals, asking peers), `barrier` (linearizable reads), [`call`]
 //! (calls between nodes), [`membership`], [`status`]. `node` puts them together on a transport (`network`), a log
 //! device (`log`), a [`state::Store`] and a [`Clock`]; `start` does so for a real [`folder`]. What they put on a disk
-//! goes through [`seal`]. `raft` alone spells openraft's types. `testing` runs whole nodes on simulated parts.
+//! goes through [`seal`]. Nodes know each other by certificates ([`pki`]) that one is given on the way in ([`enrol`]),
+//! may change while it runs (`certificates`) and loses for good (`fence`). `raft` alone spells openraft's types. `testing` runs whole nodes on simulated parts.
 //!
 //! # A counter
 //!
@@ -54,10 +55,13 @@ extern crate self as conclave_cluster;
 pub mod archive;
 mod barrier;
 pub mod call;
+mod certificates;
 pub mod clock;
 pub mod config;
 mod core;
+pub mod enrol;
 pub mod error;
+mod fence;
 mod files;
 pub mod folder;
 mod handle;
@@ -80,15 +84,18 @@ pub mod usage;
 mod wire;
 
 pub use call::CallHandler;
+pub use certificates::{CertificateStatus, InstallError};
 pub use clock::{Clock, LogTime, SystemClock};
 pub use config::{Config, Timing};
+pub use enrol::{EnrolError, EnrolHandler};
 pub use error::{Fatal, StartError, Unavailable};
+pub use fence::Refused;
 pub use folder::{DataFolder, FolderError};
 pub use handle::Cluster;
 pub use identity::{ClusterId, Identity, NodeId};
 pub use log::disk::LogError;
-pub use machine::{Applied, Machine, Proposal, RequestId, Verdict};
-pub use membership::ChangeError;
+pub use machine::{Applied, Machine, NewerLevel, Proposal, RequestId, Verdict};
+pub use membership::{After, ChangeError, Wish};
 pub use raft::Member;
 pub use seal::KeyWrapper;
 pub use state::View;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::LogTime;
-use crate::state::Transaction;
+use crate::state::{Transaction, View};
 
 /// A deterministic state machine over rows.
 ///
@@ -20,6 +20,41 @@ pub trait Machine: Send + Sync + 'static {
     /// The group that a row belongs to, as a part of its key; the state keeps a digest for each group.
     /// `None` for rows outside all groups.
     fn group<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]>;
+
+    /// The newest level that this program knows. A level stands for all commands and all formats of rows that
+    /// came with it and before it; they are numbered from 1.
+    fn known_level(&self) -> u32 {
+        FIRST_LEVEL
+    }
+
+    /// The level at which the rows are. It must not fall. A node whose program does not know it stops, and does
+    /// not start: it would read rows wrongly, and answer commands otherwise than the others.
+    fn level(&self, _rows: &View) -> u32 {
+        FIRST_LEVEL
+    }
+}
+
+/// The level of a machine that has never changed.
+pub(crate) const FIRST_LEVEL: u32 = 1;
+
+/// The data is of a level that this program does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this data was written by a newer release (level {found}; this program knows {known}): start the newer \
+     program again"
+)]
+pub struct NewerLevel {
+    /// The level of the data.
+    pub found: u32,
+    /// The newest level that this program knows.
+    pub known: u32,
+}
+
+impl NewerLevel {
+    /// Whether a program that knows `known` can go on with data of `found`.
+    pub(crate) fn check(found: u32, known: u32) -> Result<(), Self> {
+        if found > known { Err(Self { found, known }) } else { Ok(()) }
+    }
 }
 
 /// What a machine says to a command.

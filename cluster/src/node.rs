@@ -15,11 +15,14 @@ use crate::call::{self, CallHandler};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::Core;
+use crate::enrol::Desk;
 use crate::error::{Fatal, StartError, Unavailable};
-use crate::folder::DataFolder;
+use crate::fence::Fence;
+use crate::folder::{DataFolder, FolderError};
 use crate::identity::{Identity, NodeId};
 use crate::log::LogDevice;
-use crate::membership;
+use crate::membership::{handover, join};
+use crate::network::tls::Tls;
 use crate::network::{Channel, Service, Transport};
 use crate::raft::log_store::LogStore;
 use crate::raft::machine_store::MachineStore;
@@ -29,7 +32,7 @@ use crate::raft::{Member, Raft, convert, settings};
 use crate::seal::Vault;
 use crate::state::{Durability, LogPosition, Store};
 use crate::usage::{self, DiskUsage};
-use crate::wire::{Request, Response};
+use crate::wire::{JoinAnswer, Request, Response};
 
 /// What a node stands on.
 pub(crate) struct Parts {
@@ -37,10 +40,13 @@ pub(crate) struct Parts {
     pub(crate) log: Arc<dyn LogDevice>,
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) fence: Fence,
 }
 
 pub(crate) struct Node {
     pub(crate) core: Arc<Core>,
+    /// Answers those that want to become nodes.
+    pub(crate) desk: Arc<Desk>,
     pub(crate) barrier: Barrier,
     /// Taken away when the node stops: it holds the node, as a rule.
     handler: RwLock<Option<Arc<dyn CallHandler>>>,
@@ -51,6 +57,8 @@ pub(crate) struct Node {
     folder: Mutex<Option<DataFolder>>,
     /// The keys of what lies in it.
     vault: OnceLock<Arc<Vault>>,
+    /// A real node's side of its connections.
+    tls: OnceLock<Tls>,
 }
 
 impl Node {
@@ -62,7 +70,7 @@ impl Node {
         parts: Parts,
     ) -> Result<Arc<Self>, StartError> {
         let settings = settings(config).map_err(StartError::Config)?;
-        let Parts { transport, log, store, clock } = parts;
+        let Parts { transport, log, store, clock, fence } = parts;
         snapshot_for_gap(&*log, &store).await?;
         let durability = store.durability();
         let durable = Arc::new(move || durability.borrow().durable.map(|position| position.index));
@@ -85,8 +93,12 @@ impl Node {
             store: store.clone(),
             transport,
             clock,
+            fence,
             fatal: watch::Sender::new(None),
             is_stopping: AtomicBool::new(false),
+            promotes: config.promotes,
+            changing: Arc::default(),
+            gone: RwLock::default(),
         });
         let node = Arc::new(Self {
             barrier: Barrier::start(Arc::clone(&core)),
@@ -96,6 +108,8 @@ impl Node {
             is_recovered: Arc::default(),
             folder: Mutex::default(),
             vault: OnceLock::new(),
+            tls: OnceLock::new(),
+            desk: Arc::new(Desk::new()),
             core: Arc::clone(&core),
         });
         tokio::spawn(watch_raft(Arc::clone(&core), addresses));
@@ -113,10 +127,22 @@ impl Node {
     }
 
     /// Keeps the folder's lock until the node stops.
-    pub(crate) fn keep(&self, folder: DataFolder, vault: Arc<Vault>) {
+    pub(crate) fn keep(&self, folder: DataFolder, vault: Arc<Vault>, tls: Tls) {
         *self.folder.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder);
         // A node is given its folder once.
         drop(self.vault.set(vault));
+        drop(self.tls.set(tls));
+    }
+
+    /// A real node's side of its connections.
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        self.tls.get()
+    }
+
+    /// Does something in the data folder, one at a time; nothing when there is none, or the node has let go of it.
+    pub(crate) fn with_folder<T>(&self, work: impl FnOnce(&DataFolder, &Vault) -> T) -> Option<T> {
+        let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(work(folder.as_ref()?, self.vault.get()?))
     }
 
     /// The keys of a real node's data folder.
@@ -128,6 +154,18 @@ impl Node {
     pub(crate) fn mark_started(&self) -> Result<(), StartError> {
         let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
         folder.as_ref().map_or(Ok(()), |folder| Ok(folder.mark_started()?))
+    }
+
+    /// Whether the node has been a member before.
+    pub(crate) fn was_started(&self) -> bool {
+        let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        folder.as_ref().is_some_and(DataFolder::was_started)
+    }
+
+    /// Keeps programs out of the data folder that do not know `level`. A simulated node has no folder.
+    pub(crate) fn require_level(&self, level: u32) -> Result<(), FolderError> {
+        let mut folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        folder.as_mut().map_or(Ok(()), |folder| folder.require_level(level))
     }
 
     /// What its data folder holds; nothing when it has none, or has let go of it.
@@ -146,9 +184,11 @@ impl Node {
     pub(crate) async fn stop(&self) {
         let deadline = Instant::now() + STOP;
         if self.core.leads() && !self.core.is_stopping() {
-            let handing_over = membership::transfer(&self.core, None, Instant::now() + HAND_OVER);
-            if let Err(error) = handing_over.await {
-                tracing::info!(%error, "stopping without a hand-over");
+            let until = Instant::now() + HAND_OVER;
+            match time::timeout_at(until, handover::before_stop(&self.core, until)).await {
+                Ok(Ok(leader)) => tracing::info!(%leader, "handed over"),
+                Ok(Err(error)) => tracing::info!(%error, "stopping without a hand-over"),
+                Err(_) => tracing::warn!("stopping without a hand-over: raft does not answer"),
             }
         }
         self.core.is_stopping.store(true, Ordering::Release);
@@ -172,19 +212,30 @@ impl Node {
         }
         self.core.transport.close();
         self.set_handler(None);
+        self.desk.set_handler(None);
         // Handles may live on; another process may have the folder now.
         drop(self.folder.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     async fn respond(&self, from: NodeId, request: Request) -> Response {
+        // A real one does not get this far: its connections are refused.
+        if let Some(reason) = self.core.fence.reason(Some(from), None) {
+            let is_joining = matches!(request, Request::Join { .. });
+            return if is_joining {
+                Response::Join(JoinAnswer::Refused(reason))
+            } else {
+                Response::Failed(reason)
+            };
+        }
         match request {
             Request::ReadIndex => Response::ReadIndex(self.read_index().await),
             Request::Call { to_leader, request } => {
                 Response::Call(call::answer(&self.core, self.handler(), from, to_leader, request).await)
             }
             Request::Join { member, is_fresh } => {
-                Response::Join(membership::admit(&self.core, from, member, is_fresh).await)
+                Response::Join(join::admit(&self.core, from, member, is_fresh).await)
             }
+            Request::Ping => Response::Pong,
             raft @ (Request::Append { .. }
             | Request::Vote(_)
             | Request::PreVote(_)
@@ -303,4 +354,5 @@ async fn recover(core: Arc<Core>, is_recovered: Arc<AtomicBool>) {
 
 /// All of a stop.
 const STOP: Duration = Duration::from_secs(10);
-const HAND_OVER: Duration = Duration::from_secs(2);
+/// Of that, for the hand-over.
+const HAND_OVER: Duration = Duration::from_secs(4);

@@ -15,15 +15,18 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::StartError;
+use crate::fence::Fence;
 use crate::folder::DataFolder;
 use crate::handle::Cluster;
 use crate::log::disk::DiskLog;
 use crate::log::{LogDevice, LogState};
-use crate::machine::Machine;
+use crate::machine::{Machine, NewerLevel};
 use crate::membership;
+use crate::membership::join::{self, Coming};
 use crate::network::server::TlsTransport;
 use crate::network::tls::Tls;
 use crate::node::{Node, NodeService, Parts};
+use crate::pki::NodeCertificate;
 use crate::raft::Member;
 use crate::seal::Vault;
 use crate::state::{Disk, Folder, LogPosition, Recovery, Store};
@@ -32,8 +35,9 @@ impl Cluster {
     /// Starts the node that `config.data` belongs to.
     ///
     /// The first start of an empty folder founds a one-node cluster, with its own certificate authority. With
-    /// `config.join`, the folder must have been prepared with a certificate of the cluster to join
-    /// ([`DataFolder::prepare`]); the call then returns once the node is a voter.
+    /// `config.join`, the folder must have been given a certificate of the cluster to join
+    /// ([`DataFolder::adopt`], [`DataFolder::prepare`]); the call then returns once the node is a voter, or a
+    /// learner without [`Config::promotes`]. Without, a folder that remembers peers asks those.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -46,7 +50,7 @@ impl Cluster {
             let (config, clock) = (config.clone(), Arc::clone(&clock));
             tokio::task::spawn_blocking(move || Opened::open(&config, machine, &*clock)).await
         };
-        let Opened { folder, vault, log, store, recovery } =
+        let Opened { folder, certificate, vault, log, store, recovery } =
             opened.map_err(|error| StartError::State(error.to_string()))??;
         let identity = folder.identity();
         let log: Arc<dyn LogDevice> = Arc::new(log);
@@ -54,7 +58,14 @@ impl Cluster {
         let applied = store.view().applied();
         let is_new = is_new(&folder, &held, &recovery, applied)?;
 
-        let tls = Tls::new(identity, folder.certificate()).map_err(StartError::Tls)?;
+        let join = if config.join.is_empty() && !folder.was_started() {
+            folder.peers().to_vec()
+        } else {
+            config.join.clone()
+        };
+
+        let fence = Fence::new();
+        let tls = Tls::new(identity, &certificate, fence.clone()).map_err(StartError::Tls)?;
         let listening = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listening)?;
         let peer_address = listener.local_addr().map_err(listening)?;
@@ -63,12 +74,13 @@ impl Cluster {
             api_url: config.api_url.clone(),
         };
         let transport = Arc::new(TlsTransport::new(tls.clone()));
-        let parts = Parts { transport: transport.clone(), log, store, clock };
+        let parts = Parts { transport: transport.clone(), log, store, clock, fence };
         let node = Node::start(identity, member, &config, parts).await?;
-        transport.listen(listener, tls, Arc::new(NodeService(Arc::downgrade(&node))));
-        node.keep(folder, vault);
+        let service = Arc::new(NodeService(Arc::downgrade(&node)));
+        transport.listen(listener, tls.clone(), service, Arc::clone(&node.desk));
+        node.keep(folder, vault, tls);
         let mut starting = Starting(Some(Self { node, peer_address }));
-        if let Err(error) = starting.settle(&config, is_new).await {
+        if let Err(error) = starting.settle(join, is_new).await {
             if let Some(cluster) = starting.0.take() {
                 cluster.shutdown().await;
             }
@@ -78,24 +90,31 @@ impl Cluster {
     }
 
     /// Sees to it that the node is a member, and that the others know its addresses.
-    async fn settle(&self, config: &Config, is_new: bool) -> Result<(), StartError> {
-        if is_new && config.join.is_empty() {
+    async fn settle(&self, join: Vec<String>, is_new: bool) -> Result<(), StartError> {
+        if is_new && join.is_empty() {
             return membership::found(self.core()).await;
         }
         // Raft says what it has read only once it runs.
         let running = self.core().raft.with_raft_state(|_| ()).await;
         running.map_err(|error| StartError::Raft(error.to_string()))?;
-        if membership::is_settled(self.core()) {
+        // A node that was a member is content with what the others made of it.
+        let may_learn = !self.core().promotes || self.node.was_started();
+        if join::is_settled(self.core(), may_learn) {
             return Ok(());
         }
-        if !config.join.is_empty() && !self.core().knows_itself() {
-            return membership::join(self.core(), &config.join, is_new, Instant::now() + JOIN).await;
+        if !join.is_empty() && !self.core().knows_itself(may_learn) {
+            let coming = Coming { is_new, may_learn };
+            return tokio::select! {
+                biased;
+                reason = self.core().fence.until_told() => Err(StartError::Refused(reason)),
+                joined = join::join(self.core(), &join, coming, Instant::now() + JOIN) => joined,
+            };
         }
         // A member with new addresses: it can serve while the others get to know.
         let node = Arc::clone(&self.node);
-        let peers = config.join.clone();
         tokio::spawn(async move {
-            if let Err(error) = membership::join(&node.core, &peers, false, Instant::now() + JOIN).await {
+            let coming = Coming { is_new: false, may_learn };
+            if let Err(error) = join::join(&node.core, &join, coming, Instant::now() + JOIN).await {
                 tracing::warn!(%error, "the other members do not know this node's new addresses yet");
             }
         });
@@ -108,9 +127,9 @@ impl Cluster {
 struct Starting(Option<Cluster>);
 
 impl Starting {
-    async fn settle(&self, config: &Config, is_new: bool) -> Result<(), StartError> {
+    async fn settle(&self, join: Vec<String>, is_new: bool) -> Result<(), StartError> {
         match &self.0 {
-            Some(cluster) => cluster.settle(config, is_new).await,
+            Some(cluster) => cluster.settle(join, is_new).await,
             None => Ok(()),
         }
     }
@@ -132,6 +151,7 @@ impl Drop for Starting {
 
 struct Opened {
     folder: DataFolder,
+    certificate: NodeCertificate,
     vault: Arc<Vault>,
     log: DiskLog,
     store: Store,
@@ -143,16 +163,29 @@ impl Opened {
         if DataFolder::owner(&config.data)?.is_none() && config.join.is_empty() {
             DataFolder::found(&config.data, clock.now())?;
         }
-        let folder = DataFolder::open(&config.data)?;
+        let mut folder = DataFolder::open(&config.data)?;
+        // Before anything is read that may be in a newer format.
+        let known = machine.known_level();
+        NewerLevel::check(folder.level(), known)?;
         let vault = Arc::new(Vault::new(&config.data, folder.identity(), Arc::clone(&config.keys)));
         // Before anything is repaired, moved aside or tidied up: with the wrong key all of it looks damaged.
         vault.check()?;
         vault.rewrap()?;
-        let log = DiskLog::open(&folder.log(), &vault)?;
+        let certificate = folder.certificate(&vault)?;
         let disk = Disk::Folder(Folder::new(folder.state(), Arc::clone(&vault)));
         let (store, recovery) = Store::open(&disk, machine, config.limits)
             .map_err(|fault| StartError::State(fault.to_string()))?;
-        Ok(Self { folder, vault, log, store, recovery })
+        let level = store.level();
+        // Remembered where the next start finds it first.
+        folder.require_level(level)?;
+        NewerLevel::check(level, known)?;
+        // A folder that never was a member's has nothing that an older program would want to come back to, and
+        // may be sent rows of any level.
+        if !folder.was_started() {
+            folder.require_level(known)?;
+        }
+        let log = DiskLog::open(&folder.log(), &vault)?;
+        Ok(Self { folder, certificate, vault, log, store, recovery })
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a node says of itself and its cluster.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use openraft::Instant as _;
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 
@@ -10,6 +10,7 @@ use crate::clock::LogTime;
 use crate::core::Core;
 use crate::error::Fatal;
 use crate::identity::{ClusterId, NodeId};
+use crate::membership::{change, health, safety};
 use crate::raft::Member;
 use crate::state::LogPosition;
 
@@ -44,8 +45,17 @@ pub struct Status {
     pub members: Vec<MemberStatus>,
     /// Whether it can serve: it has caught up since its start, and knows a leader.
     pub is_ready: bool,
+    /// Whether a change of the membership has begun and is not finished. When its leader is gone, the next one
+    /// finishes it before the next change, or at [`crate::Cluster::finish_change`].
+    pub is_changing: bool,
+    /// How many voters a cluster of this size may lose, when all of them work.
+    pub can_lose: usize,
+    /// Known to the leader only: how many voters may fail now, with those that are down counted as failed.
+    pub tolerance: Option<usize>,
     /// Why it must stop, if so.
     pub fatal: Option<Fatal>,
+    /// Why the cluster refuses it, if so: it was removed, or its certificate revoked.
+    pub refused: Option<String>,
 }
 
 /// What a node is at the moment.
@@ -83,31 +93,44 @@ pub struct MemberStatus {
     pub is_voter: bool,
     /// Known to the leader only: entries it has yet to confirm.
     pub lag: Option<u64>,
-    /// Known to the leader only: how long ago it last answered.
+    /// Known to the leader only: how long ago it last answered. Nothing for one that has not answered this leader.
     pub last_contact: Option<Duration>,
+    /// Known to the leader only: whether it answers (within two elections, a second at least), lacks at most
+    /// 1,000 entries, and was not given up.
+    pub is_healthy: Option<bool>,
 }
 
 pub(crate) fn of(core: &Core, is_recovered: bool) -> Status {
     let metrics = core.raft.metrics().borrow_watched().clone();
     let view = core.store.view();
     let membership = &metrics.membership_config;
+    let situation = health::situation(core, &metrics);
     let members = membership.nodes().map(|(id, member)| {
-        let matched = metrics.replication.as_ref().and_then(|all| all.get(id));
-        let contact = metrics.heartbeat.as_ref().and_then(|all| all.get(id));
-        let behind = |upto: Option<u64>| next(metrics.last_log_index).saturating_sub(next(upto));
+        let node = NodeId(*id);
+        let standing = situation.as_ref().and_then(|situation| situation.members.get(&node));
         MemberStatus {
-            node: NodeId(*id),
+            node,
             member: member.clone(),
             is_voter: membership.voter_ids().any(|voter| voter == *id),
-            lag: matched.map(|matched| behind(matched.map(|position| position.index))),
-            last_contact: contact.and_then(|at| at.as_ref().map(|at| at.elapsed())),
+            lag: standing.map(|standing| standing.lag.unwrap_or(next(metrics.last_log_index))),
+            last_contact: standing.and_then(|standing| standing.silence),
+            is_healthy: situation.as_ref().map(|situation| situation.is_healthy(node)),
         }
     });
+    // While voters change, two sets of them decide, and each must go on.
+    let sets = || {
+        let sets = membership.get_joint_config().iter();
+        sets.map(|set| set.iter().map(|id| NodeId(*id)).collect::<BTreeSet<NodeId>>())
+    };
+    let can_lose = sets().map(|set| safety::can_lose(set.len())).min().unwrap_or_default();
+    let tolerance =
+        situation.as_ref().and_then(|situation| sets().map(|set| situation.tolerance(&set)).min());
     let leader = metrics.current_leader.map(|id| Leader {
         node: NodeId(id),
         api_url: membership.get_node(&id).map(|member| member.api_url.clone()).unwrap_or_default(),
     });
     let fatal = core.fatal.borrow().clone();
+    let refused = core.fence.own().borrow().clone();
     Status {
         node: core.node(),
         cluster: core.identity.cluster,
@@ -127,9 +150,17 @@ pub(crate) fn of(core: &Core, is_recovered: bool) -> Status {
         durable_index: core.store.durability().borrow().durable.map(|position| position.index),
         snapshot_index: metrics.snapshot.map(|position| position.index),
         members: members.collect(),
-        is_ready: is_recovered && leader.is_some() && fatal.is_none() && !core.is_stopping(),
+        is_changing: change::is_under_way(&metrics),
+        can_lose,
+        tolerance,
+        is_ready: is_recovered
+            && leader.is_some()
+            && fatal.is_none()
+            && refused.is_none()
+            && !core.is_stopping(),
         leader,
         fatal,
+        refused,
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) enum Request {
         member: Member,
         is_fresh: bool,
     },
+    /// Is it you, there?
+    Ping,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +87,7 @@ pub(crate) enum Response {
     Join(JoinAnswer),
     /// The request was not understood, or this node cannot answer any more.
     Failed(String),
+    Pong,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,7 +100,7 @@ pub(crate) enum AppendAnswer {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum JoinAnswer {
-    /// It is a voter.
+    /// It is a member, and a voter if those who join are made voters.
     Done,
     /// It is a learner; ask again.
     CatchingUp,
@@ -158,11 +161,26 @@ mod tests {
             (Request::ReadIndex, "0106"),
             (Request::Call { to_leader: true, request: bytes }, "010701026162"),
             (Request::Join { member, is_fresh: true }, "010803683a31017501"),
+            (Request::Ping, "0109"),
         ];
         for (request, expected) in golden {
             let bytes = encode(&request).unwrap();
             assert_eq!(hex(&bytes), expected.replace(' ', ""), "{request:?}");
             assert_eq!(decode::<Request>(&bytes).unwrap(), request);
+        }
+    }
+
+    #[test]
+    fn answers_are_written_as_ever() {
+        let golden = [
+            (Response::Join(JoinAnswer::Done), "010700"),
+            (Response::Failed("no".to_owned()), "0108026e6f"),
+            (Response::Pong, "0109"),
+        ];
+        for (response, expected) in golden {
+            let bytes = encode(&response).unwrap();
+            assert_eq!(hex(&bytes), expected, "{response:?}");
+            assert_eq!(decode::<Response>(&bytes).unwrap(), response);
         }
     }
 

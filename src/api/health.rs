@@ -121,5 +121,10 @@ async fn answers(api: &Api, call: &Call) -> Result<u64, Problem> {
     if !api.app.is_open() {
         return Err(Problem::unavailable("not_ready", "This node is still starting.", 1));
     }
-    Ok(api.app.view(Freshness::Linearizable, call.context.deadline).await?.revision())
+    let view = api.app.view(Freshness::Linearizable, call.context.deadline).await?;
+    // Whoever replaces one node after the other waits for this before the next.
+    if !api.app.has_place(&view)? {
+        return Err(Problem::unavailable("no_vote_yet", "This node has no vote yet, and shall have one.", 1));
+    }
+    Ok(view.revision())
 }

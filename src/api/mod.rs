@@ -17,6 +17,7 @@ pub mod reply;
 pub mod rodmena;
 pub mod routes;
 pub mod seen;
+pub mod setup_page;
 pub mod signed;
 
 use std::sync::Arc;
@@ -69,7 +70,8 @@ impl Api {
             .with(Surface::new("/ping", probes.clone()))
             .with(Surface::new("/metrics", probes))
             .with(Surface::new("/openapi.json", docs.clone()))
-            .with(Surface::new("/docs", docs).pages()))
+            .with(Surface::new("/docs", docs).pages())
+            .with(Surface::new("/setup", self.filter(setup_page::routes())?).pages()))
     }
 
     /// Every route of every surface.
@@ -82,6 +84,7 @@ impl Api {
             rodmena::routes(),
             health::routes(),
             docs::routes(),
+            setup_page::routes(),
         ]
         .concat()
     }

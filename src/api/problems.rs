@@ -39,6 +39,7 @@ impl From<Failure> for Problem {
                 Self::unavailable("busy", "Too much is waiting already. Nothing was done.", seconds)
             }
             Failure::Limited(exceeded) => limit::exceeded(exceeded),
+            Failure::Endangers(reason) => Self::conflict("would_endanger_cluster", reason),
             Failure::SwitchedOff { setting } => Self::forbidden(
                 "switched_off",
                 format!("An operator has switched this off ({setting}). Nothing was done."),
@@ -126,8 +127,9 @@ impl From<Rejection> for Problem {
             | Rejection::KeyTaken
             | Rejection::RecoveryIssued
             | Rejection::NotKeyBacked
+            | Rejection::NodeRemoved
             | Rejection::IdTaken => Self::conflict(code, said),
-            Rejection::RegistrationClosed => Self::forbidden(code, said),
+            Rejection::RegistrationClosed | Rejection::JoinToken(_) => Self::forbidden(code, said),
             Rejection::PreconditionFailed { resource, actual, .. } => {
                 Self::precondition_failed(said).with("resource", resource).with("revision", actual)
             }

@@ -110,6 +110,7 @@ fn outcome(failure: &Failure) -> &'static str {
         | Failure::Disabled
         | Failure::NothingGranted
         | Failure::SwitchedOff { .. }
+        | Failure::Endangers(_)
         | Failure::KeyReused => REFUSED,
         Failure::Busy { .. } | Failure::Limited(_) => BUSY,
         Failure::Unavailable(_) | Failure::Revision(_) | Failure::NotReady => UNAVAILABLE,

@@ -50,6 +50,9 @@ pub enum Failure {
     /// An operator has switched it off for strangers, with this setting. Nothing was done.
     #[error("{setting} is off")]
     SwitchedOff { setting: &'static str },
+    /// It would endanger the cluster. Says why, and what to do; for operators only.
+    #[error("{0}")]
+    Endangers(String),
     /// The idempotency key names another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,

@@ -66,6 +66,16 @@ impl KeyRing {
         self.sealer.load_full()
     }
 
+    /// The text of the key file, for a node that is let in; none where the keys come from a setting, or the file
+    /// cannot be read any more.
+    #[must_use]
+    pub(super) fn file_text(&self) -> Option<String> {
+        match &self.source {
+            KeySource::File(path) => Kek::read_file_text(path).ok().map(|text| text.to_string()),
+            KeySource::Setting(_) => None,
+        }
+    }
+
     /// To be held from reading the keys again to using them, or an older reading could replace a newer one. `None`
     /// while somebody else does.
     pub fn try_begin(&self) -> Option<MutexGuard<'_, ()>> {

@@ -20,12 +20,14 @@ pub mod holders;
 pub mod idempotency;
 pub mod keyring;
 mod keys;
+pub mod nodes;
 pub mod observer;
 pub mod passwords;
 pub mod permit;
 pub mod refresh;
 pub mod registration;
 pub mod rotation;
+pub mod setup;
 pub mod sign_in;
 pub mod terms;
 pub mod tokens;
@@ -35,7 +37,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 
 use conclave_cluster::state::View;
-use conclave_cluster::{Clock, Cluster};
+use conclave_cluster::{Clock, Cluster, LogTime};
 use tokio::time::Instant;
 
 use crate::auth::hasher::Hasher;
@@ -43,7 +45,7 @@ use crate::auth::keys::{KeyAlgorithm, VerifyingKey};
 use crate::auth::mint::{Mint, MintKey};
 use crate::auth::signer::SigningKey;
 use crate::auth::verifier::Verifier;
-use crate::config::{Doors, Keystone, RateLimits};
+use crate::config::{Doors, Keystone, Nodes, RateLimits};
 use crate::domain::{Actor, Command, Lifetime, Rejection, Reply, Timestamp, authority};
 use crate::replica::{self, Freshness};
 use crate::secret::Secret;
@@ -73,6 +75,8 @@ pub struct Settings {
     pub doors: Doors,
     /// How often something may be done.
     pub limits: RateLimits,
+    /// What happens to members by itself.
+    pub nodes: Nodes,
 }
 
 /// Everything a step needs. Built once by the node, shared by all requests.
@@ -90,6 +94,9 @@ pub struct App {
     opened: OnceLock<()>,
     counts: counts::Counts,
     observer: observer::Observer,
+    /// Held while the membership is changed, on the leader.
+    changing: tokio::sync::Mutex<()>,
+    started: Instant,
     backups: backups::Backups,
 }
 
@@ -141,6 +148,8 @@ impl App {
             opened: OnceLock::new(),
             counts: counts::Counts::new(),
             observer: observer::Observer::default(),
+            changing: tokio::sync::Mutex::default(),
+            started: Instant::now(),
             backups: backups::Backups::default(),
         })
     }
@@ -226,6 +235,12 @@ impl App {
     /// The time now: this node's clock, but never behind the log.
     pub fn now(&self, view: &View) -> Timestamp {
         Timestamp(self.clock.now().0.max(view.at().0))
+    }
+
+    /// This node's clock.
+    #[must_use]
+    pub fn clock_now(&self) -> LogTime {
+        self.clock.now()
     }
 
     /// The settings.

@@ -144,6 +144,7 @@ impl App {
         let place = match &secret {
             SealedSecret::MintKey => super::bootstrap::MINT_KEY,
             SealedSecret::SigningKey(id) => super::keys::place(&account, id),
+            SealedSecret::NodeAuthority => super::nodes::AUTHORITY_KEY,
         };
         let Ok(opened) = sealer.open(&place, sealed.as_bytes()) else {
             tracing::error!(%account, ?secret, "a secret in a row is damaged");
@@ -200,6 +201,7 @@ impl std::fmt::Display for InRow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.secret {
             SealedSecret::MintKey => f.write_str("the cluster's mint key"),
+            SealedSecret::NodeAuthority => f.write_str("the key of the nodes' authority"),
             SealedSecret::SigningKey(id) => write!(f, "signing key {id} of account {}", self.account),
         }
     }

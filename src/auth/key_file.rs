@@ -127,16 +127,33 @@ impl Kek {
     /// # Errors
     /// When there is none, when others than its owner have rights on it, or when it holds anything but keys.
     pub fn read_file(path: &Path) -> Result<Sealer, KekError> {
+        parse(path, &Self::read_file_text(path)?)
+    }
+
+    /// The text of a key file, not looked at yet.
+    ///
+    /// # Errors
+    /// When there is none, or when others than its owner have rights on it.
+    pub fn read_file_text(path: &Path) -> Result<Zeroizing<String>, KekError> {
         let failed = |source| KekError::Io { path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
         // Asked of the open file, so that it is the one that is read.
         let metadata = file.metadata().map_err(failed)?;
-        if metadata.mode() & 0o077 != 0 {
+        if is_exposed(metadata.mode(), metadata.uid(), own_user()) {
             return Err(KekError::Exposed { path: path.to_owned(), mode: metadata.mode() & 0o777 });
         }
         let mut text = Zeroizing::new(String::new());
         file.take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(failed)?;
-        parse(path, &text)
+        Ok(text)
+    }
+
+    /// Writes the key file that a cluster gave to a node that had none. A file that is there is left alone.
+    ///
+    /// # Errors
+    /// When the text is no key file, there is one already, or it cannot be written.
+    pub fn write_new_file(path: &Path, text: &str) -> Result<(), KekError> {
+        parse(path, text)?;
+        link_beside(path, text, true).map_err(|source| KekError::Io { path: path.to_owned(), source })
     }
 
     /// Opens a key file, and makes one with a fresh key when there is none. Only for the first start of a
@@ -221,15 +238,32 @@ fn sealer(keys: Vec<Kek>) -> Option<Sealer> {
 /// Writes a fresh key, and gives it the name unless another process was first.
 fn create(path: &Path) -> io::Result<()> {
     let line = Zeroizing::new(STANDARD.encode(random_key()?.expose()) + "\n");
-    let beside = write_beside(path, &line)?;
+    link_beside(path, &line, false)
+}
+
+fn link_beside(path: &Path, text: &str, must_be_new: bool) -> io::Result<()> {
+    let beside = write_beside(path, text)?;
     // Unlike a rename, a link never replaces a key that is there already.
     let linked = match fs::hard_link(&beside, path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !must_be_new => Ok(()),
         other => other,
     };
     fs::remove_file(&beside)?;
     linked?;
     sync_folder_of(path)
+}
+
+/// Whether others than its owner may use a file. A group may read what belongs to root: so orchestrators hand
+/// secrets to processes that are not root.
+const fn is_exposed(mode: u32, owner: u32, user: Option<u32>) -> bool {
+    let is_handed_over = owner == 0 && matches!(user, Some(user) if user != 0);
+    let allowed = if is_handed_over { 0o740 } else { 0o700 };
+    mode & 0o777 & !allowed != 0
+}
+
+/// The user this process runs as, as the system shows it.
+fn own_user() -> Option<u32> {
+    fs::metadata("/proc/self").ok().map(|metadata| metadata.uid())
 }
 
 fn random_key() -> io::Result<Secret<[u8; 32]>> {
@@ -297,6 +331,22 @@ mod tests {
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
         assert!(Kek::read_file(&path).is_ok());
+    }
+
+    #[test]
+    fn a_group_may_read_what_root_hands_over() {
+        for (mode, owner, user, is) in [
+            (0o100_600, 7, Some(7), false),
+            (0o100_440, 7, Some(7), true),
+            (0o100_440, 0, Some(7), false),
+            (0o100_640, 0, Some(7), false),
+            (0o100_640, 0, Some(0), true),
+            (0o100_640, 0, None, true),
+            (0o100_660, 0, Some(7), true),
+            (0o100_644, 0, Some(7), true),
+        ] {
+            assert_eq!(is_exposed(mode, owner, user), is, "{mode:o} {owner} {user:?}");
+        }
     }
 
     #[test]

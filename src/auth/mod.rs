@@ -16,6 +16,7 @@ pub mod claims;
 pub mod client_key;
 pub mod guesses;
 pub mod hasher;
+pub mod join_token;
 pub mod kek;
 pub mod key_file;
 pub mod keys;

@@ -49,6 +49,24 @@ pub(super) async fn ask_with_token(
     token: &Secret<String>,
     json: Option<&str>,
 ) -> Result<Answer, Failure> {
+    ask_node(config, method, path, Some(token), json).await
+}
+
+/// The same without a token.
+///
+/// # Errors
+/// As [`ask_with_token`].
+pub(super) async fn ask_plainly(config: &Config, method: &str, path: &str) -> Result<Answer, Failure> {
+    ask_node(config, method, path, None, None).await
+}
+
+async fn ask_node(
+    config: &Config,
+    method: &str,
+    path: &str,
+    token: Option<&Secret<String>>,
+    json: Option<&str>,
+) -> Result<Answer, Failure> {
     let node = config.http_listen;
     if config.tls.is_some() {
         return Err(format!("this node speaks TLS: ask {}{path} with curl", config.base_url()).into());
@@ -56,7 +74,7 @@ pub(super) async fn ask_with_token(
     let no_answer = |error: io::Error| {
         format!("no node answers at {node}: {error}; is it running, are these its settings?")
     };
-    let exchange = exchange(reachable(node), method, path, Some(token), json);
+    let exchange = exchange(reachable(node), method, path, token, json);
     let reply = timeout(PATIENCE, exchange).await.map_err(io::Error::from).flatten().map_err(no_answer)?;
     parse(&reply).ok_or_else(|| format!("what answers at {node} does not speak HTTP").into())
 }

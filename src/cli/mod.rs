@@ -10,12 +10,18 @@ mod admin;
 pub mod ask;
 mod audit;
 mod backup;
+mod health;
+mod join;
 mod keys;
 mod members;
+mod nodes;
 mod operator;
 mod recover;
+mod secrets;
 mod settings;
+mod setup;
 mod stop;
+mod tokens;
 mod transfer;
 
 use std::error::Error;
@@ -47,10 +53,38 @@ enum Command {
     Dev(DevArgs),
     /// Make what `dev` makes (folders, certificates, one key file, settings) without starting any node.
     Prepare(DevArgs),
-    /// Run one node. The first start of a node without --join makes a cluster of its own.
+    /// Run one node. The first start makes a cluster of its own, unless the settings say where others are.
     Start(StartArgs),
-    /// List the members of the cluster, as the node of this machine sees them.
+    /// Let this machine into a cluster, by a join token, and run its node.
+    Join(JoinArgs),
+    /// Make, list and take back join tokens.
+    #[command(subcommand)]
+    Token(tokens::TokenCommand),
+    /// List the members of the cluster and how they are, as the node of this machine sees them.
     Members(MembersArgs),
+    /// Give a learner a vote.
+    Promote(nodes::NodeArgs),
+    /// Make a voter a learner: it gets the log, answers, and does not vote.
+    Demote(nodes::NodeArgs),
+    /// Take a node out of the cluster for ever.
+    Remove(nodes::NodeArgs),
+    /// Put another node in the place of one that is dead or is to go.
+    Replace(nodes::ReplaceArgs),
+    /// Have another voter lead.
+    StepDown(nodes::StepDownArgs),
+    /// List, replace and revoke the nodes' certificates.
+    #[command(subcommand)]
+    Certs(nodes::CertsCommand),
+    /// Make a link by which the first administrator comes in, once, within 30 minutes.
+    Setup(MembersArgs),
+    /// Make the secrets that the nodes of a new cluster share which find each other by themselves.
+    Secrets {
+        /// Where to put them.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Say by the exit code whether the node of this machine is ready.
+    Health(PlaceArgs),
     /// Print every setting: what it does, its default, its names in the environment. A file of settings to begin with.
     Settings,
     /// Look at the key-encryption keys, or replace them while the nodes serve.
@@ -174,6 +208,17 @@ struct StartArgs {
 }
 
 #[derive(Debug, Args)]
+struct JoinArgs {
+    /// The token; - reads it from standard input. In the environment: CONCLAVE_JOIN_TOKEN.
+    token: Option<String>,
+    /// Only get a place in the cluster; `conclave start` runs the node then.
+    #[arg(long)]
+    no_start: bool,
+    #[command(flatten)]
+    start: StartArgs,
+}
+
+#[derive(Debug, Args)]
 struct MembersArgs {
     #[command(flatten)]
     place: PlaceArgs,
@@ -209,18 +254,72 @@ where
         Ok(runtime) => runtime,
         Err(error) => return failed(&error, 1),
     };
+    let settings = |place: &PlaceArgs| load(place, place.flags());
     let outcome = match cli.command {
         Command::Start(args) => {
             let config = match load(&args.place, args.flags()) {
                 Ok(config) => config,
                 Err(error) => return failed(&error, 2),
             };
-            telemetry::start_logging(&config.log_level, config.log_format);
-            for notice in &config.notices {
-                tracing::warn!("{notice}");
-            }
+            start_logging(&config);
             runtime.block_on(async { serve(config, Stop::new(args.stop_with_stdin)?).await })
         }
+        Command::Join(args) => {
+            let read = join::token(args.token.as_deref())
+                .and_then(|token| Ok((load(&args.start.place, args.start.flags())?, token)));
+            let (config, token) = match read {
+                Ok(read) => read,
+                Err(error) => return failed(&*error, 2),
+            };
+            start_logging(&config);
+            runtime.block_on(async {
+                join::enrol_here(&config, &token).await?;
+                if args.no_start {
+                    return Ok(());
+                }
+                let telling = tokio::spawn(join::tell(config.clone()));
+                let ended = serve(config, Stop::new(args.start.stop_with_stdin)?).await;
+                telling.abort();
+                ended
+            })
+        }
+        Command::Secrets { folder } => secrets::make(&folder),
+        Command::Token(command) => match settings(command.place()) {
+            Ok(config) => runtime.block_on(tokens::run(&config, &command)),
+            Err(error) => return failed(&error, 2),
+        },
+        Command::Promote(args) => match settings(&args.place) {
+            Ok(config) => runtime.block_on(nodes::promote(&config, &args)),
+            Err(error) => return failed(&error, 2),
+        },
+        Command::Demote(args) => match settings(&args.place) {
+            Ok(config) => runtime.block_on(nodes::demote(&config, &args)),
+            Err(error) => return failed(&error, 2),
+        },
+        Command::Remove(args) => match settings(&args.place) {
+            Ok(config) => runtime.block_on(nodes::remove(&config, &args)),
+            Err(error) => return failed(&error, 2),
+        },
+        Command::Replace(args) => match settings(&args.place) {
+            Ok(config) => runtime.block_on(nodes::replace(&config, &args)),
+            Err(error) => return failed(&error, 2),
+        },
+        Command::StepDown(args) => match settings(&args.place) {
+            Ok(config) => runtime.block_on(nodes::step_down(&config, &args)),
+            Err(error) => return failed(&error, 2),
+        },
+        Command::Certs(command) => match settings(command.place()) {
+            Ok(config) => runtime.block_on(nodes::certs(&config, &command)),
+            Err(error) => return failed(&error, 2),
+        },
+        Command::Setup(args) => match settings(&args.place) {
+            Ok(config) => runtime.block_on(setup::print(&config, args.json)),
+            Err(error) => return failed(&error, 2),
+        },
+        Command::Health(place) => match settings(&place) {
+            Ok(config) => runtime.block_on(health::check(&config)),
+            Err(error) => return failed(&error, 2),
+        },
         Command::Dev(args) => runtime.block_on(async {
             let options = dev::Options { nodes: args.nodes, port: args.port, folder: args.data };
             dev::run(options, Stop::new(false)?).await.map_err(Failure::from)
@@ -286,8 +385,21 @@ where
     }
 }
 
+fn start_logging(config: &Config) {
+    telemetry::start_logging(&config.log_level, config.log_format);
+    for notice in &config.notices {
+        tracing::warn!("{notice}");
+    }
+}
+
+/// Prints a line for whoever reads on; not `println!`, which panics where nobody does.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 fn load(place: &PlaceArgs, flags: Flags) -> Result<Config, crate::config::ConfigError> {
-    let settings = std::env::vars_os().filter(|(name, _)| name != TOKEN_VARIABLE);
+    let is_token = |name: &std::ffi::OsStr| name == TOKEN_VARIABLE || name == join::TOKEN_VARIABLE;
+    let settings = std::env::vars_os().filter(|(name, _)| !is_token(name));
     Config::load(flags, place.config.as_deref(), settings)
 }
 

@@ -25,8 +25,20 @@ pub(super) async fn send(
         match status {
             200 | 201 => return Ok(body),
             401 => refused = Some(body),
-            _ => return Err(format!("the node at {node} answered {status}: {body}").into()),
+            _ => return Err(refusal(config, status, &body)),
         }
     }
     Err(format!("the node at {node} answered 401: {}", refused.unwrap_or_default()).into())
+}
+
+/// What to tell the operator: the node's own words, where it has any.
+fn refusal(config: &Config, status: u16, body: &str) -> Failure {
+    #[derive(serde::Deserialize)]
+    struct Problem {
+        detail: String,
+    }
+    match serde_json::from_str::<Problem>(body) {
+        Ok(Problem { detail }) => detail.into(),
+        Err(_) => format!("the node at {} answered {status}: {body}", config.http_listen).into(),
+    }
 }

@@ -45,6 +45,10 @@ pub struct Config {
     pub public_url: Option<String>,
     /// Peers, host and port each, of the cluster to join; empty to found one.
     pub join: Vec<String>,
+    /// How nodes that share an authority find each other.
+    pub discovery: Option<Discovery>,
+    /// What happens to members by itself.
+    pub nodes: Nodes,
     /// Host names that requests may be addressed to, besides loopback and that of `public_url`.
     pub allowed_hosts: Vec<String>,
     /// Web origins whose pages may read replies; `*` is all.
@@ -103,6 +107,32 @@ pub struct Config {
     pub request_timeout: Duration,
     /// What the operator should know about variables that have no effect; one sentence each, no values.
     pub notices: Vec<String>,
+}
+
+/// How nodes that share an authority find each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovery {
+    /// All nodes, host and port each, or names that stand for several.
+    pub addresses: Vec<String>,
+    /// How many nodes form a new cluster.
+    pub expect: usize,
+    /// The file with the authority's certificate and key.
+    pub authority: PathBuf,
+    /// Whether this node never votes.
+    pub learner: bool,
+}
+
+/// What happens to members by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nodes {
+    /// How long a learner must have kept up before it is given a vote.
+    pub promote_after: Duration,
+    /// After how long a silence a member is removed; never without.
+    pub remove_dead_after: Option<Duration>,
+    /// Voters that are left at least when that happens.
+    pub min_voters: usize,
+    /// How long a node's certificate is good.
+    pub certificate_lifetime: Duration,
 }
 
 /// What concerns the clients of `/api/v1` alone.

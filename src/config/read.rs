@@ -16,8 +16,8 @@ use zeroize::Zeroizing;
 use super::sources::{Given, Values};
 use super::table::SETTINGS;
 use super::{
-    Argon2Cost, BackupSchedule, Config, ConfigError, Doors, FirstAdmin, Keystone, LogFormat, Origin,
-    RateLimits, TlsFiles,
+    Argon2Cost, BackupSchedule, Config, ConfigError, Discovery, Doors, FirstAdmin, Keystone, LogFormat,
+    Nodes, Origin, RateLimits, TlsFiles,
 };
 use crate::rate::Rate;
 use crate::secret::Secret;
@@ -33,6 +33,8 @@ pub(super) fn config(values: Values, notices: Vec<String>) -> Result<Config, Con
         peer_advertise: read.optional("peer_advertise", peer)?.unwrap_or_else(|| peer_listen.to_string()),
         public_url: read.optional("public_url", base_url)?,
         join: read.list("join", peer)?,
+        discovery: discovery(&mut read)?,
+        nodes: nodes(&mut read)?,
         allowed_hosts: read.list("allowed_hosts", host)?,
         allowed_origins: read.list("allowed_origins", origin)?,
         trusted_proxies: read.list("trusted_proxies", said)?,
@@ -345,6 +347,36 @@ fn tls(read: &mut Reader) -> Result<Option<TlsFiles>, ConfigError> {
         (Some(_), None) => Err(read.bad("tls_certificate", "needs tls_key beside it".to_owned())),
         (None, Some(_)) => Err(read.bad("tls_key", "needs tls_certificate beside it".to_owned())),
     }
+}
+
+fn discovery(read: &mut Reader) -> Result<Option<Discovery>, ConfigError> {
+    let addresses = read.list("discover", peer)?;
+    let expect = read.optional("discover_expect", number(1..=9))?;
+    let authority: Option<PathBuf> = read.optional("authority_file", parse)?;
+    let learner = read.required("learner", switch)?;
+    match authority {
+        None if addresses.is_empty() => Ok(None),
+        None => {
+            Err(read
+                .bad("discover", "needs authority_file beside it; `conclave secrets` makes one".to_owned()))
+        }
+        Some(_) if addresses.is_empty() => {
+            Err(read.bad("authority_file", "needs discover beside it: where the other nodes are".to_owned()))
+        }
+        Some(authority) => {
+            let expect = expect.unwrap_or(addresses.len());
+            Ok(Some(Discovery { addresses, expect, authority, learner }))
+        }
+    }
+}
+
+fn nodes(read: &mut Reader) -> Result<Nodes, ConfigError> {
+    Ok(Nodes {
+        promote_after: read.required("promote_after", duration(ms(0)..=DAY))?,
+        remove_dead_after: read.optional("remove_dead_after", duration(MINUTE..=YEAR))?,
+        min_voters: read.required("min_voters", number(1..=9))?,
+        certificate_lifetime: read.required("node_certificate_lifetime", duration(MINUTE..=YEAR * 10))?,
+    })
 }
 
 /// The key file: given, or the data folder's name with `.kek`. Who copies or backs up the data folder must

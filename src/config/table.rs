@@ -38,7 +38,7 @@ const fn secret(name: &'static str, help: &'static str) -> Setting {
 }
 
 /// All settings.
-pub const SETTINGS: [Setting; 52] = [
+pub const SETTINGS: [Setting; 60] = [
     setting("data", "conclave-data", "data folder"),
     setting(
         "http_listen",
@@ -49,6 +49,23 @@ pub const SETTINGS: [Setting; 52] = [
     setting("peer_advertise", "", "host:port at which peers reach this node; peer_listen by default"),
     setting("public_url", "", "base URL at which clients reach this node"),
     setting("join", "", "peers (host:port, ...) of the cluster to join; none to found one"),
+    setting(
+        "discover",
+        "",
+        "all nodes (host:port, ...), or a name that stands for all, by which nodes with the same authority_file \
+         find each other",
+    ),
+    setting("discover_expect", "", "how many nodes form a new cluster; as many as discover lists by default"),
+    setting("authority_file", "", "PEM file with the cluster's authority, see `conclave secrets`"),
+    setting("learner", "off", "whether a node that joins by discovery never votes: on or off"),
+    setting("promote_after", "3s", "how long a new node must have kept up before it votes"),
+    setting(
+        "remove_dead_after",
+        "",
+        "after how long a silence a member is removed by itself; never by default",
+    ),
+    setting("min_voters", "3", "voters that are left at least when that happens"),
+    setting("node_certificate_lifetime", "90d", "how long a node's certificate is good; replaced in time"),
     setting("allowed_hosts", "", "host names to answer to, besides loopback and that of public_url"),
     setting(
         "allowed_origins",

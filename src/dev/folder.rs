@@ -143,14 +143,7 @@ impl Folder {
     pub(super) fn prepare(&self, ports: &[Ports], clock: &impl Clock) -> Result<(), FolderError> {
         let now = clock.now();
         let first = self.data(1);
-        let authority = if let Some(identity) = DataFolder::owner(&first)? {
-            Authority::load(&first, identity.cluster)?
-        } else {
-            make(&first)?;
-            let authority = Authority::create(now)?;
-            authority.save(&first)?;
-            authority
-        };
+        let authority = self.authority(&first, clock)?;
         let key_file = self.path.join("conclave.kek");
         Kek::read_or_create_file(&key_file)?;
         for (node, own) in (1..).zip(ports) {
@@ -164,6 +157,8 @@ impl Folder {
                 ("peer_listen".to_owned(), Value::String(own.peers.to_string())),
                 ("key_file".to_owned(), Value::String(key_file.display().to_string())),
                 ("join".to_owned(), Value::Array(join)),
+                // Whoever waits for a cluster at the keyboard waits for no further proof.
+                ("promote_after".to_owned(), Value::String("0s".to_owned())),
             ]);
             table.extend(LIMITS.map(|(name, rate)| (name.to_owned(), Value::String(rate.to_owned()))));
             let path = self.settings(node);
@@ -171,6 +166,30 @@ impl Folder {
             fs::write(&path, text).map_err(at(&path))?;
         }
         Ok(())
+    }
+}
+
+impl Folder {
+    /// The authority of the nodes. Node 1 gives its copy to the cluster, as any founder does; this one stays, so that
+    /// the folder can be given more nodes.
+    fn authority(&self, first: &Path, clock: &impl Clock) -> Result<Authority, FolderError> {
+        let own = self.path.join(Authority::KEY_FILE);
+        match DataFolder::owner(first)? {
+            Some(identity) if own.exists() => Ok(Authority::load(&self.path, identity.cluster)?),
+            // Made by an earlier release.
+            Some(identity) => {
+                let authority = Authority::load(first, identity.cluster)?;
+                authority.save(&self.path)?;
+                Ok(authority)
+            }
+            None => {
+                make(first)?;
+                let authority = Authority::create(clock.now())?;
+                authority.save(&self.path)?;
+                authority.save(first)?;
+                Ok(authority)
+            }
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use super::rows::tables;
 use super::user::UserStatus;
 use super::{
     AccountId, Action, Actor, ApiKeyId, Context, Origin, Principal, Read, Rejection, Reply, Resource,
-    SubjectId, Timestamp, UserName, settings, subject_key,
+    SubjectId, Timestamp, UserName, node, settings, subject_key,
 };
 
 /// One thing that happened.
@@ -296,12 +296,16 @@ fn described(action: &Action, reply: &Reply) -> (&'static str, String) {
         Action::Observe(_) => ("observe", String::new()),
         Action::Reseal(new) => match &new.secret {
             SealedSecret::MintKey => ("cluster.reseal", "mint-key".to_owned()),
+            SealedSecret::NodeAuthority => ("cluster.reseal", "authority".to_owned()),
             SealedSecret::SigningKey(id) => ("signing-key.reseal", format!("signing-key/{id}")),
         },
+        Action::OrderNodes(order) => node::described(order),
+        Action::OfferSetup { .. } => ("cluster.offer-setup", String::new()),
         Action::FinishRestore(whole) => ("account.restore", format!("backup/{}", whole.backup)),
         Action::BeginRestore { id } => ("account.begin-restore", format!("restore/{id}")),
         Action::RestoreRows(part) => ("account.restore-rows", format!("restore/{}", part.id)),
         Action::AbandonRestore { id } => ("account.abandon-restore", format!("restore/{id}")),
+        Action::RaiseLevel { to } => ("cluster.raise-level", format!("level/{to}")),
         Action::Transaction(_) => ("transaction", String::new()),
         Action::CreateServiceAccount(new) => ("service-account.create", service(&new.id)),
         Action::DeleteServiceAccount { service: id } => ("service-account.delete", service(id)),

@@ -121,11 +121,14 @@ pub fn may(rows: &dyn Read, account: AccountId, caller: &Caller, action: &Action
         | Action::RehashPassword { .. }
         | Action::OpenDefaultAccount(_)
         | Action::CreateFirstAdmin(_)
+        | Action::Reseal(_)
+        | Action::OrderNodes(_)
+        | Action::OfferSetup { .. }
         | Action::BeginRestore { .. }
         | Action::RestoreRows(_)
         | Action::FinishRestore(_)
         | Action::AbandonRestore { .. }
-        | Action::Reseal(_) => return system(caller),
+        | Action::RaiseLevel { .. } => return system(caller),
         Action::Observe(_) => {
             system(caller)?;
             return if account == AccountId::CLUSTER { Ok(()) } else { existing_account(rows, account) };
@@ -317,10 +320,13 @@ impl Me<'_> {
             | Action::RevokeSubjectKey { .. }
             | Action::ShortenSubjectKey { .. }
             | Action::Reseal(_)
+            | Action::OrderNodes(_)
+            | Action::OfferSetup { .. }
             | Action::BeginRestore { .. }
             | Action::RestoreRows(_)
             | Action::FinishRestore(_)
             | Action::AbandonRestore { .. }
+            | Action::RaiseLevel { .. }
             | Action::Transaction(_) => Err(Rejection::Misplaced("decided elsewhere".to_owned())),
         }
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::rows::tables;
-use super::{AccountId, Context, Read, Rejection, Reply, Sealed, Stored};
+use super::{AccountId, Context, Lifetime, Read, Rejection, Reply, Sealed, SecretHash, Stored, Timestamp};
 
 /// Secrets that every node must share. Installed by the first leader, and never changed: only sealed again, see
 /// [`super::reseal`].
@@ -12,6 +12,35 @@ pub struct ClusterSecrets {
     /// Seeds what is minted for a request with an idempotency key, so that a retry on any node mints the
     /// same ids and secrets.
     pub mint_key: Sealed,
+}
+
+/// Lets whoever has the secret make the first administrator. That is made once, so it is used once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetupOffer {
+    pub secret: SecretHash,
+    pub expires_at: Timestamp,
+}
+
+/// The offer that stands, if there is one; it may be over.
+///
+/// # Errors
+/// [`Rejection::Damaged`] if the row does not decode.
+pub fn setup_offer(rows: &dyn Read) -> Result<Option<SetupOffer>, Rejection> {
+    Ok(tables::SETUP_OFFER.get(rows, &[])?.map(|row| row.value))
+}
+
+/// Offers it anew; an offer before this one is void.
+pub(super) fn offer_setup(
+    context: &mut Context<'_>,
+    secret: SecretHash,
+    good_for: Lifetime,
+) -> Result<Reply, Rejection> {
+    if context.account != AccountId::CLUSTER {
+        return Err(Rejection::Misplaced("setting up belongs to the cluster".to_owned()));
+    }
+    let offer = SetupOffer { secret, expires_at: context.at.plus(good_for) };
+    tables::SETUP_OFFER.put(context.rows, &[], &offer)?;
+    Ok(Reply::Done)
 }
 
 /// The cluster's secrets, once they are installed.

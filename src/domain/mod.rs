@@ -21,8 +21,10 @@ mod golden;
 pub mod holder;
 mod id;
 pub mod key;
+pub mod level;
 pub mod lockout;
 pub mod membership;
+pub mod node;
 pub mod policy;
 pub mod principal;
 #[cfg(test)]
@@ -58,6 +60,7 @@ use holder::Recovery;
 pub use id::{AccountId, ApiKeyId, RestoreId, ServiceId, SessionId, SubjectId, UserId};
 use key::NewSigningKey;
 use lockout::RefusedSignIn;
+use node::NodeOrder;
 pub use principal::Principal;
 pub use rejection::{Noun, Rejection};
 use reseal::Resealed;
@@ -257,6 +260,13 @@ pub enum Action {
         principal: Principal,
         roles: Vec<RoleName>,
     },
+    /// About the nodes of the cluster.
+    OrderNodes(NodeOrder),
+    /// Lets whoever has this secret make the first administrator.
+    OfferSetup {
+        secret: SecretHash,
+        good_for: Lifetime,
+    },
     /// The rows of a backup of the account are about to come.
     BeginRestore {
         id: RestoreId,
@@ -268,6 +278,10 @@ pub enum Action {
     /// No more will come.
     AbandonRestore {
         id: RestoreId,
+    },
+    /// Lets in what came with that level and the ones before it; see [`level`].
+    RaiseLevel {
+        to: u32,
     },
 }
 
@@ -323,6 +337,7 @@ pub fn apply(
     revision: u64,
     command: &Command,
 ) -> Result<Reply, Rejection> {
+    level::check(rows, command)?;
     let caller = authority::caller(rows, command.account, &command.by, at)?;
     for expectation in &command.expect {
         expectation.check(rows, command.account).or_else(|unmet| {
@@ -386,6 +401,10 @@ fn stands_in_transaction(action: &Action) -> Result<(), Rejection> {
             | Action::AbandonRestore { .. }
     ) {
         return Err(Rejection::Misplaced("each step of a restore is a command of its own".to_owned()));
+    }
+    // What follows in the same command was looked at under the level before.
+    if matches!(action, Action::RaiseLevel { .. }) {
+        return Err(Rejection::Misplaced("a level is raised by a command of its own".to_owned()));
     }
     Ok(())
 }
@@ -455,10 +474,13 @@ fn dispatch(context: &mut Context<'_>, action: &Action) -> Result<Reply, Rejecti
         Action::SetClient { service, client } => service::set_client(context, *service, client),
         Action::Observe(seen) => audit::observe(context, seen),
         Action::ProvePassword { user, revision } => lockout::prove(context, *user, *revision),
+        Action::OrderNodes(order) => node::order(context, order),
+        Action::OfferSetup { secret, good_for } => cluster::offer_setup(context, *secret, *good_for),
         Action::BeginRestore { id } => restore::begin(context, *id),
         Action::RestoreRows(part) => restore::add_part(context, part),
         Action::FinishRestore(whole) => restore::finish(context, whole),
         Action::AbandonRestore { id } => restore::abandon(context, *id),
+        Action::RaiseLevel { to } => level::raise(context, *to),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::node::TokenFault;
+
 /// Why a command was refused, with a stable code for clients.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Rejection {
@@ -65,6 +67,12 @@ pub enum Rejection {
     /// Nobody registers by themselves in this account.
     #[error("registration is closed")]
     RegistrationClosed,
+    /// The join token lets nobody in.
+    #[error("the join token {0}")]
+    JoinToken(TokenFault),
+    /// The node was taken out of the cluster; nothing brings it back.
+    #[error("the node was removed from the cluster, and its id is never used again")]
+    NodeRemoved,
 }
 
 /// The kinds of things that can be missing.
@@ -77,6 +85,8 @@ pub enum Noun {
     Role,
     Session,
     SigningKey,
+    Node,
+    JoinToken,
 }
 
 impl std::fmt::Display for Noun {
@@ -89,6 +99,8 @@ impl std::fmt::Display for Noun {
             Self::Role => "role",
             Self::Session => "session",
             Self::SigningKey => "signing key",
+            Self::Node => "node",
+            Self::JoinToken => "join token",
         })
     }
 }
@@ -124,6 +136,10 @@ impl Rejection {
             Self::RecoveryIssued => "rotate_key_already_issued",
             Self::NotKeyBacked => "user_not_key_backed",
             Self::RegistrationClosed => "registration_closed",
+            Self::JoinToken(TokenFault::Unknown) => "join_token_unknown",
+            Self::JoinToken(TokenFault::Used) => "join_token_used",
+            Self::JoinToken(TokenFault::Expired) => "join_token_expired",
+            Self::NodeRemoved => "node_removed",
         }
     }
 }

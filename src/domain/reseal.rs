@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::rows::tables;
-use super::{AccountId, Context, Read, Rejection, Reply, Sealed, cluster, key};
+use super::{AccountId, Context, Read, Rejection, Reply, Sealed, cluster, key, node};
 
 /// Which secret of an account, or of the cluster. Grows at the end only.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub enum SealedSecret {
     MintKey,
     /// The private half of the signing key with this id.
     SigningKey(String),
+    /// The private key of the nodes' authority; the cluster's.
+    NodeAuthority,
 }
 
 /// A secret, as it was seen and as it shall be.
@@ -34,8 +36,9 @@ pub struct Resealed {
 /// [`Rejection::Damaged`] if a row does not decode.
 pub fn list(rows: &dyn Read, account: AccountId) -> Result<Vec<(SealedSecret, Sealed)>, Rejection> {
     if account == AccountId::CLUSTER {
-        let stored = cluster::secrets(rows)?;
-        return Ok(stored.map(|row| (SealedSecret::MintKey, row.value.mint_key)).into_iter().collect());
+        let mint_key = cluster::secrets(rows)?.map(|row| (SealedSecret::MintKey, row.value.mint_key));
+        let authority = node::authority(rows)?.map(|row| (SealedSecret::NodeAuthority, row.value.key));
+        return Ok(mint_key.into_iter().chain(authority).collect());
     }
     let keys = key::list(rows, account)?;
     Ok(keys.into_iter().map(|key| (SealedSecret::SigningKey(key.id), key.private)).collect())
@@ -54,6 +57,18 @@ pub(super) fn reseal(context: &mut Context<'_>, new: &Resealed) -> Result<Reply,
                 return Ok(Reply::Changed(false));
             }
             tables::CLUSTER_SECRETS.put(context.rows, &[], &secrets)?;
+        }
+        SealedSecret::NodeAuthority => {
+            if context.account != AccountId::CLUSTER {
+                return Err(Rejection::Misplaced("the authority belongs to the cluster".to_owned()));
+            }
+            let Some(mut authority) = node::authority(context.rows)?.map(|row| row.value) else {
+                return Ok(Reply::Changed(false));
+            };
+            if !replace(&mut authority.key, new) {
+                return Ok(Reply::Changed(false));
+            }
+            tables::NODE_AUTHORITY.put(context.rows, &[], &authority)?;
         }
         SealedSecret::SigningKey(id) => {
             let Some(mut key) = key::find(context.rows, context.account, id)? else {

@@ -41,6 +41,7 @@ use super::audit::{self, Observation, Trail};
 use super::authority::Caller;
 use super::holder::KeyHolder;
 use super::key::SigningKey;
+use super::node;
 use super::rows::{Page, from_bytes, is_row, next_account, prefix_of, tables};
 use super::{
     AccountId, Actor, Context, Lifetime, Origin, Principal, Read, Rejection, Reply, RestoreId, Rows, Sealed,
@@ -154,6 +155,9 @@ pub fn renew(
     for (account, _) in tables::RESTORE.scan(rows, &[])? {
         forget(rows, &account)?;
     }
+    // It is another cluster, with an authority and nodes of its own.
+    node::forget_all(rows)?;
+    tables::SETUP_OFFER.delete(rows, &[]);
     let action = match why {
         Renewal::Restored { .. } => {
             tables::CLUSTER_SECRETS.delete(rows, &[]);

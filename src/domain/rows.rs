@@ -289,11 +289,12 @@ pub(super) fn from_bytes<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, Rejecti
 pub(super) mod tables {
     use super::super::account::Account;
     use super::super::audit::{AuditHead, AuditRecord};
-    use super::super::cluster::ClusterSecrets;
+    use super::super::cluster::{ClusterSecrets, SetupOffer};
     use super::super::holder::KeyHolder;
     use super::super::key::SigningKey;
     use super::super::lockout::Attempts;
     use super::super::membership::Membership;
+    use super::super::node::{JoinToken, Node, NodeAuthority};
     use super::super::restore::{Restore, RestorePart};
     use super::super::role::Role;
     use super::super::service::{ApiKey, ServiceAccount};
@@ -364,6 +365,12 @@ pub(super) mod tables {
     pub(crate) const HOLDER_KEY: GlobalTable<AccountId> = GlobalTable::new(0x03);
     /// By the hash of the secret that gives an account a new key.
     pub(crate) const HOLDER_RECOVERY: GlobalTable<AccountId> = GlobalTable::new(0x04);
+    /// By the number of the node, big-endian.
+    pub(crate) const NODE: GlobalTable<Node> = GlobalTable::new(0x05);
+    /// By the id of the token.
+    pub(crate) const JOIN_TOKEN: GlobalTable<JoinToken> = GlobalTable::new(0x06);
+    pub(crate) const NODE_AUTHORITY: GlobalTable<NodeAuthority> = GlobalTable::new(0x07);
+    pub(crate) const SETUP_OFFER: GlobalTable<SetupOffer> = GlobalTable::new(0x08);
     /// By account: the restore that is on its way.
     pub(crate) const RESTORE: GlobalTable<Restore> = GlobalTable::new(0x20);
     /// By account, then number (big endian).
@@ -399,6 +406,8 @@ pub(super) mod tables {
         AUDIT_HEAD.kind(),
         AUDIT.kind(),
     ];
+    /// The cluster's level; see [`super::super::level`].
+    pub(crate) const LEVEL: GlobalTable<u32> = GlobalTable::new(0x0f);
 }
 
 #[cfg(test)]

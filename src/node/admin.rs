@@ -5,6 +5,7 @@
 //! that has them proposes the same, and the log takes the first and never another: also not after the
 //! administrator was deleted, so that a forgotten setting is no way in.
 
+use std::io::{IsTerminal, Write as _};
 use std::time::Duration;
 
 use super::PATIENCE;
@@ -53,5 +54,31 @@ pub(super) async fn make(app: &App, person: &Person) {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+}
+
+/// Shows whoever sits at the terminal the link by which the first administrator comes in. A secret has no place in a log,
+/// so elsewhere it says how to get one.
+pub(super) async fn offer(app: &App) {
+    if !std::io::stdout().is_terminal() {
+        tracing::info!(
+            "nobody administers this cluster yet: `conclave setup` makes a link for whoever is to"
+        );
+        return;
+    }
+    match app.first_setup(PATIENCE).await {
+        Ok(Some(secret)) => {
+            let status = app.cluster.status();
+            let own = status.members.iter().find(|member| member.node == status.node);
+            let base = own.map(|member| member.member.api_url.as_str()).unwrap_or_default();
+            // Nobody may be reading any more.
+            let _ = writeln!(
+                std::io::stdout(),
+                "\nThe cluster is new. Whoever opens this within 30 minutes administers it; it works once:\n\n  {base}/setup#{}\n",
+                secret.expose()
+            );
+        }
+        Ok(None) => {}
+        Err(failure) => tracing::warn!(%failure, "no setup link was made: `conclave setup` makes one"),
     }
 }

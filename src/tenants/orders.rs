@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,10 +25,17 @@ use crate::rate::{Allowance, Exceeded, Rate, source_of};
 use crate::replica;
 use futures_util::future::BoxFuture;
 
+/// Does for other nodes what only the layer above can. What is asked and answered is its affair.
+pub trait Errands: Send + Sync + 'static {
+    /// Answers by `deadline`. The same errand may come twice.
+    fn run(&self, from: NodeId, request: Vec<u8>, deadline: Instant) -> BoxFuture<'static, Vec<u8>>;
+}
+
 /// Has commands decided, wherever the leader is.
 #[derive(Clone)]
 pub struct Orders {
     cluster: Cluster,
+    desk: Arc<Desk>,
     times: Family<To, Histogram>,
 }
 
@@ -106,15 +113,16 @@ const SOURCES_PER_LOGIN: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 enum Letter {
     Submit { account: String, proposal: Proposal, remaining_ms: u64 },
     Admit { attempt: Attempt, remaining_ms: u64 },
+    Errand { request: Vec<u8>, remaining_ms: u64 },
 }
 
 impl Letter {
     /// How long the asking node still waits. A span, because clocks differ.
     fn remaining(&self) -> Duration {
         match self {
-            Self::Submit { remaining_ms, .. } | Self::Admit { remaining_ms, .. } => {
-                Duration::from_millis(*remaining_ms)
-            }
+            Self::Submit { remaining_ms, .. }
+            | Self::Admit { remaining_ms, .. }
+            | Self::Errand { remaining_ms, .. } => Duration::from_millis(*remaining_ms),
         }
     }
 }
@@ -123,12 +131,47 @@ impl Orders {
     /// Gives orders through `cluster`, and answers those that reach this node while it leads.
     #[must_use]
     pub fn new(cluster: Cluster, tenants: Tenants) -> Self {
-        cluster.set_call_handler(Arc::new(Desk { tenants }));
+        let desk = Arc::new(Desk { tenants, errands: OnceLock::new() });
+        cluster.set_call_handler(Arc::<Desk>::clone(&desk));
         let times = Family::new_with_constructor(Self::histogram as fn() -> Histogram);
         for to in [SELF, ANOTHER] {
             drop(times.get_or_create(&To { to }));
         }
-        Self { cluster, times }
+        Self { cluster, desk, times }
+    }
+
+    /// Has the errands of other nodes, and of this one, done by `errands`. Only the first call counts.
+    pub fn serve(&self, errands: Arc<dyn Errands>) {
+        let _ = self.desk.errands.set(errands);
+    }
+
+    /// Sends the layer above on `node`, or on the leader, an errand.
+    ///
+    /// # Errors
+    /// When it cannot be asked in time; it may have been done all the same where that says so.
+    pub async fn errand(
+        &self,
+        node: Option<NodeId>,
+        request: Vec<u8>,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, OrderError> {
+        let letter = Letter::Errand { request, remaining_ms: remaining_ms(deadline) };
+        let answer = match node {
+            None => self.send(&letter, deadline).await?,
+            Some(node) => {
+                let letter = postcard::to_stdvec(&letter).map_err(|_| OrderError::Garbled)?;
+                let answer = self.cluster.call_node(node, letter.into(), deadline).await?;
+                postcard::from_bytes(&answer).map_err(|_| OrderError::Garbled)?
+            }
+        };
+        match answer {
+            Answer::Ran(answer) => Ok(answer),
+            Answer::Applied(_)
+            | Answer::Busy { .. }
+            | Answer::NotDone
+            | Answer::Unknown
+            | Answer::Admitted(_) => Err(OrderError::Garbled),
+        }
     }
 
     fn histogram() -> Histogram {
@@ -175,7 +218,7 @@ impl Orders {
             }
             Answer::NotDone => Err(Unavailable::Timeout { outcome_unknown: false }.into()),
             Answer::Unknown => Err(Unavailable::Timeout { outcome_unknown: true }.into()),
-            Answer::Admitted(_) => Err(OrderError::Garbled),
+            Answer::Admitted(_) | Answer::Ran(_) => Err(OrderError::Garbled),
         }
     }
 
@@ -195,7 +238,7 @@ impl Orders {
             Ok(Answer::Busy { retry_after_ms }) => {
                 Err(OrderError::Busy { retry_after: Duration::from_millis(retry_after_ms) })
             }
-            Ok(Answer::Applied(_)) => Err(OrderError::Garbled),
+            Ok(Answer::Applied(_) | Answer::Ran(_)) => Err(OrderError::Garbled),
             // Nothing that the caller asked for was done, whatever was counted.
             Ok(Answer::NotDone | Answer::Unknown)
             | Err(OrderError::Unavailable(Unavailable::Timeout { .. } | Unavailable::Unreachable)) => {
@@ -223,16 +266,19 @@ enum Answer {
     NotDone,
     Unknown,
     Admitted(Result<Allowance, Exceeded>),
+    Ran(Vec<u8>),
 }
 
 /// The leader's side.
 struct Desk {
     tenants: Tenants,
+    errands: OnceLock<Arc<dyn Errands>>,
 }
 
 impl CallHandler for Desk {
-    fn handle(&self, _from: NodeId, request: Bytes) -> BoxFuture<'static, Result<Bytes, Unavailable>> {
+    fn handle(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Result<Bytes, Unavailable>> {
         let tenants = self.tenants.clone();
+        let errands = self.errands.get().cloned();
         Box::pin(async move {
             let Ok(letter) = postcard::from_bytes::<Letter>(&request) else {
                 tracing::error!("a letter from another node does not decode");
@@ -246,6 +292,11 @@ impl CallHandler for Desk {
                 Letter::Admit { attempt, .. } => {
                     count(&tenants, attempt, deadline).await.map(Answer::Admitted)
                 }
+                Letter::Errand { request, .. } => match errands {
+                    Some(errands) => Ok(Answer::Ran(errands.run(from, request, deadline).await)),
+                    // Still starting, or stopping.
+                    None => Err(Refused::NotLeader),
+                },
             };
             let answer = match outcome {
                 Ok(answer) => answer,

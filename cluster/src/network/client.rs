@@ -1,4 +1,7 @@
 //! Connections to other nodes: made when first needed, kept, and made anew when they die or stall.
+//!
+//! When this node gets a new certificate, each connection is left for a new one: requests that wait for their
+//! answers get them on the old one, which is then closed, and new requests go over the new one.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,12 +13,15 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncWriteExt, BufReader, BufWriter, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{self, Instant};
 use tokio_rustls::client::TlsStream;
 
 use super::frame::{Frame, Hello, Welcome, read_frame, read_greeting, write_frame, write_greeting};
-use super::tls::Tls;
+use super::tls::{Ends, Tls};
 use super::{Channel, Peer, TransportError};
+use crate::identity::NodeId;
+use crate::pki;
 
 /// Connections to peers, by whom and for what.
 pub(crate) struct Client {
@@ -90,14 +96,39 @@ struct Link {
     channel: Channel,
 }
 
+/// A connection that the peer has accepted.
+struct Connected {
+    stream: TlsStream<TcpStream>,
+    /// What it was made with.
+    ends: Arc<Ends>,
+    node: NodeId,
+    /// Serial number of the peer's certificate.
+    serial: Option<String>,
+}
+
+/// How a connection came to its end.
+enum End {
+    Lost(&'static str),
+    Refused(String),
+    /// Another one takes its place.
+    Replaced,
+}
+
 impl Link {
     async fn run(self, mut jobs: mpsc::Receiver<Job>) {
+        // Those that were replaced and still have answers to come. They end with this task.
+        let mut retired = JoinSet::new();
         while let Some(first) = jobs.recv().await {
+            while retired.try_join_next().is_some() {}
             if first.reply.is_closed() {
                 continue;
             }
             match time::timeout(CONNECT, self.connect()).await {
-                Ok(Ok(stream)) => self.serve(stream, first, &mut jobs).await,
+                Ok(Ok(connected)) => {
+                    if let Some(old) = self.serve(connected, first, &mut jobs).await {
+                        retired.spawn(old.finish(self.tls.clone()));
+                    }
+                }
                 Ok(Err(error)) => self.refuse(first, &mut jobs, &error.to_string()),
                 Err(_) => self.refuse(first, &mut jobs, "connecting took too long"),
             }
@@ -106,19 +137,32 @@ impl Link {
 
     fn refuse(&self, first: Job, jobs: &mut mpsc::Receiver<Job>, reason: &str) {
         tracing::debug!(peer = ?self.peer, channel = ?self.channel, reason, "cannot connect");
-        let refusal =
-            || Err(TransportError::NotSent { addr: self.peer.addr.clone(), reason: reason.to_owned() });
-        drop(first.reply.send(refusal()));
+        self.give_back(first, reason);
         while let Ok(job) = jobs.try_recv() {
-            drop(job.reply.send(refusal()));
+            self.give_back(job, reason);
         }
     }
 
-    async fn connect(&self) -> io::Result<TlsStream<TcpStream>> {
+    /// It was not sent, so it may go over another connection.
+    fn give_back(&self, job: Job, reason: &str) {
+        let (addr, reason) = (self.peer.addr.clone(), reason.to_owned());
+        drop(job.reply.send(Err(TransportError::NotSent { addr, reason })));
+    }
+
+    async fn connect(&self) -> io::Result<Connected> {
+        let refused = |node, serial: Option<&str>| match self.tls.fence.reason(node, serial) {
+            Some(reason) => Err(io::Error::other(reason)),
+            None => Ok(()),
+        };
+        refused(self.peer.node, None)?;
         let stream = TcpStream::connect(&self.peer.addr).await?;
         stream.set_nodelay(true)?;
         let name = self.tls.name_of(self.peer.node).map_err(io::Error::other)?;
-        let mut stream = self.tls.connector.connect(name, stream).await?;
+        let ends = self.tls.ends();
+        let mut stream = ends.connector.connect(name, stream).await?;
+        let certificates = stream.get_ref().1.peer_certificates();
+        let serial = certificates.and_then(<[_]>::first).and_then(pki::serial_of);
+        refused(self.peer.node, serial.as_deref())?;
         let identity = self.tls.identity;
         let hello = Hello {
             cluster: identity.cluster,
@@ -128,54 +172,134 @@ impl Link {
         };
         write_greeting(&mut stream, &hello).await?;
         match read_greeting(&mut stream).await? {
-            Welcome::Accepted { node } if self.peer.node.is_none_or(|wanted| wanted == node) => Ok(stream),
+            Welcome::Accepted { node } if self.peer.node.is_none_or(|wanted| wanted == node) => {
+                refused(Some(node), None)?;
+                Ok(Connected { stream, ends, node, serial })
+            }
             Welcome::Accepted { node } => Err(io::Error::other(format!("it is node {node} by now"))),
             Welcome::Refused { reason } => Err(io::Error::other(format!("refused: {reason}"))),
+            // One peer's word is enough: it is a member, and has it from the replicated state.
+            Welcome::Fenced { reason } => {
+                self.tls.fence.told(&reason);
+                Err(io::Error::other(format!("refused for good: {reason}")))
+            }
         }
     }
 
-    /// Until the connection ends or nobody needs it any more.
-    async fn serve(&self, stream: TlsStream<TcpStream>, first: Job, jobs: &mut mpsc::Receiver<Job>) {
+    /// Until the connection ends, is replaced, or nobody needs it any more. One that is replaced is returned.
+    async fn serve(
+        &self,
+        connected: Connected,
+        first: Job,
+        jobs: &mut mpsc::Receiver<Job>,
+    ) -> Option<Connection> {
+        let Connected { stream, ends, node, serial } = connected;
         let (read, write) = tokio::io::split(stream);
         let pending = Arc::new(Pending::default());
         let reading = tokio::spawn(read_answers(read, Arc::clone(&pending)));
-        let mut write = BufWriter::new(write);
+        let addr = self.peer.addr.clone();
+        let mut connection =
+            Connection { addr, node, serial, write: BufWriter::new(write), pending, reading };
+        let fence = self.tls.fence.clone();
         let mut next = Some(first);
+        let end = tokio::select! {
+            biased;
+            reason = fence.until_refused(Some(node), connection.serial.clone()) => End::Refused(reason),
+            end = self.exchange(&ends, &mut connection, &mut next, jobs) => end,
+        };
+        let (reason, is_replaced) = match end {
+            End::Lost(reason) => (reason.to_owned(), false),
+            End::Refused(reason) => (reason, false),
+            End::Replaced => (String::new(), true),
+        };
+        if is_replaced {
+            return Some(connection);
+        }
+        connection.pending.fail(&self.peer.addr, &reason);
+        if let Some(job) = next {
+            self.give_back(job, &reason);
+        }
+        None
+    }
+
+    /// Sends what comes. `next` holds what was taken and not sent.
+    async fn exchange(
+        &self,
+        ends: &Arc<Ends>,
+        connection: &mut Connection,
+        next: &mut Option<Job>,
+        jobs: &mut mpsc::Receiver<Job>,
+    ) -> End {
         let mut id = 0;
-        let reason = loop {
-            let job = match next.take() {
-                Some(job) => job,
-                None => match time::timeout(WATCH, jobs.recv()).await {
-                    Ok(Some(job)) => job,
-                    Ok(None) => break "this node is stopping",
-                    Err(_) if reading.is_finished() => break "the peer hung up",
-                    Err(_) if pending.has_stalled() => break "the peer does not answer",
+        loop {
+            if next.is_none() {
+                // Only here, where everything that was taken has been sent.
+                if !self.tls.is_current(ends) {
+                    return End::Replaced;
+                }
+                *next = match time::timeout(WATCH, jobs.recv()).await {
+                    Ok(Some(job)) => Some(job),
+                    Ok(None) => return End::Lost("this node is stopping"),
+                    Err(_) if connection.reading.is_finished() => return End::Lost("the peer hung up"),
+                    Err(_) if connection.pending.has_stalled() => {
+                        return End::Lost("the peer does not answer");
+                    }
                     Err(_) => continue,
-                },
-            };
-            if reading.is_finished() || pending.has_stalled() {
-                // Not sent yet, so it may go over the next connection.
-                drop(job.reply.send(Err(TransportError::NotSent {
-                    addr: self.peer.addr.clone(),
-                    reason: "connection lost".to_owned(),
-                })));
-                break "the peer does not answer";
+                };
             }
+            if connection.reading.is_finished() || connection.pending.has_stalled() {
+                // What was not sent is given back.
+                return End::Lost("the peer does not answer");
+            }
+            let Some(job) = next.take() else { continue };
             id += 1;
             let frame = Frame { id, body: job.request };
-            pending.add(id, job.reply);
-            next = jobs.try_recv().ok();
-            if let Err(error) = send(&mut write, &frame, next.is_none()).await {
-                tracing::debug!(peer = ?self.peer, %error, "connection lost");
-                break "connection lost";
+            connection.pending.add(id, job.reply);
+            // With a new certificate the rest waits for the new connection.
+            if self.tls.is_current(ends) {
+                *next = jobs.try_recv().ok();
             }
-        };
-        reading.abort();
-        pending.fail(&self.peer.addr, reason);
-        if let Some(job) = next {
-            let addr = self.peer.addr.clone();
-            drop(job.reply.send(Err(TransportError::NotSent { addr, reason: reason.to_owned() })));
+            if let Err(error) = send(&mut connection.write, &frame, next.is_none()).await {
+                tracing::debug!(peer = ?self.peer, %error, "connection lost");
+                return End::Lost("connection lost");
+            }
         }
+    }
+}
+
+/// A connection that is used, or was until another one took its place.
+struct Connection {
+    addr: String,
+    node: NodeId,
+    serial: Option<String>,
+    /// Held so that the peer does not see the connection end.
+    write: BufWriter<WriteHalf<TlsStream<TcpStream>>>,
+    pending: Arc<Pending>,
+    reading: JoinHandle<()>,
+}
+
+impl Connection {
+    /// Until the last answer is there, or will not come.
+    async fn finish(self, tls: Tls) {
+        let refused = tls.fence.until_refused(Some(self.node), self.serial.clone());
+        let answered = async {
+            while !self.pending.is_empty() && !self.pending.has_stalled() && !self.reading.is_finished() {
+                time::sleep(WATCH).await;
+            }
+            "another connection took its place".to_owned()
+        };
+        let reason = tokio::select! {
+            biased;
+            reason = refused => reason,
+            reason = answered => reason,
+        };
+        self.pending.fail(&self.addr, &reason);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.reading.abort();
     }
 }
 
@@ -236,6 +360,10 @@ impl Pending {
     fn has_stalled(&self) -> bool {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.alive.elapsed() > STALL && state.replies.values().any(oneshot::Sender::is_closed)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).replies.is_empty()
     }
 
     fn fail(&self, addr: &str, reason: &str) {

@@ -19,11 +19,19 @@ pub(crate) struct Hello {
     pub(crate) channel: Channel,
 }
 
-/// The answer to it.
+/// The answer to it. Grows at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Welcome {
-    Accepted { node: NodeId },
-    Refused { reason: String },
+    Accepted {
+        node: NodeId,
+    },
+    Refused {
+        reason: String,
+    },
+    /// For good: the node was removed, or its certificate revoked.
+    Fenced {
+        reason: String,
+    },
 }
 
 /// A request or an answer, with the number that ties the two together.

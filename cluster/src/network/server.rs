@@ -1,4 +1,7 @@
 //! Connections from other nodes. Nothing is answered before both sides have shown their certificates.
+//!
+//! On the same port come those that want to become nodes. They say so in their first message (ALPN), and from
+//! there on the two never meet: other TLS settings, another protocol, see [`crate::enrol`].
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,16 +11,20 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::rustls::server::Acceptor;
+use tokio_rustls::server::{StartHandshake, TlsStream};
 
 use super::client::Client;
 use super::frame::{Frame, Hello, Welcome, read_frame, read_greeting, write_frame, write_greeting};
-use super::tls::Tls;
+use super::tls::{ENROLMENT, Tls};
 use super::{Channel, Peer, Service, Transport, TransportError};
+use crate::enrol::Desk;
 use crate::identity::NodeId;
+use crate::pki;
 
 /// TCP with mutual TLS, both ways.
 pub(crate) struct TlsTransport {
@@ -31,9 +38,9 @@ impl TlsTransport {
         Self { client: Client::new(tls), accepting: Mutex::new(None) }
     }
 
-    /// Answers what comes in on `listener`.
-    pub(crate) fn listen(&self, listener: TcpListener, tls: Tls, service: Arc<dyn Service>) {
-        let task = tokio::spawn(accept(listener, tls, service));
+    /// Answers what comes in on `listener`: peers by `service`, those that want to become nodes by `desk`.
+    pub(crate) fn listen(&self, listener: TcpListener, tls: Tls, service: Arc<dyn Service>, desk: Arc<Desk>) {
+        let task = tokio::spawn(accept(listener, tls, service, desk));
         *self.accepting.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
     }
 }
@@ -63,62 +70,138 @@ impl Drop for TlsTransport {
     }
 }
 
-async fn accept(listener: TcpListener, tls: Tls, service: Arc<dyn Service>) {
+async fn accept(listener: TcpListener, tls: Tls, service: Arc<dyn Service>, desk: Arc<Desk>) {
     // Ends, with all connections, when this task is aborted.
     let mut connections = JoinSet::new();
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let stream = accepted(&listener).await;
+        while connections.try_join_next().is_some() {}
+        let (tls, service, desk) = (tls.clone(), Arc::clone(&service), Arc::clone(&desk));
+        connections.spawn(connection(stream, place, tls, service, desk));
+    }
+}
+
+/// The next connection.
+pub(crate) async fn accepted(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a peer's connection");
                 // Out of descriptors, most likely: do not spin on it.
                 time::sleep(PAUSE).await;
-                continue;
             }
-        };
-        while connections.try_join_next().is_some() {}
-        let (tls, service) = (tls.clone(), Arc::clone(&service));
-        connections.spawn(async move {
-            match time::timeout(GREETING, greet(stream, &tls)).await {
-                Ok(Ok((stream, from, channel))) => serve(stream, from, channel, service).await,
-                Ok(Err(error)) => tracing::warn!(%error, "refused a peer's connection"),
-                Err(_) => tracing::warn!("refused a peer's connection: its greeting took too long"),
-            }
-            drop(place);
-        });
+        }
     }
 }
 
-async fn greet(stream: TcpStream, tls: &Tls) -> io::Result<(TlsStream<TcpStream>, NodeId, Channel)> {
+async fn connection(
+    stream: TcpStream,
+    place: OwnedSemaphorePermit,
+    tls: Tls,
+    service: Arc<dyn Service>,
+    desk: Arc<Desk>,
+) {
+    let greeting = async {
+        let start = begin(stream).await?;
+        if is_enrolment(&start) { Ok(Greeted::Enrolment(start)) } else { greet(start, &tls).await }
+    };
+    match time::timeout(GREETING, greeting).await {
+        Ok(Ok(Greeted::Peer(peer))) => serve(peer, service, tls).await,
+        Ok(Ok(Greeted::Enrolment(start))) => {
+            // The places are for peers; the desk has its own.
+            drop(place);
+            let config = Arc::clone(&tls.ends().enrolment);
+            desk.serve(start, config, tls.identity.cluster, Some(&tls.fence)).await;
+        }
+        Ok(Ok(Greeted::Fenced(reason))) => {
+            if tls.fence.is_news(&reason) {
+                tracing::warn!(reason, "refused a peer's connection, and will go on to");
+            }
+        }
+        Ok(Err(error)) => tracing::warn!(%error, "refused a peer's connection"),
+        Err(_) => tracing::warn!("refused a peer's connection: its greeting took too long"),
+    }
+}
+
+/// Reads the first message of TLS.
+pub(crate) async fn begin(stream: TcpStream) -> io::Result<StartHandshake<TcpStream>> {
     stream.set_nodelay(true)?;
-    let mut stream = tls.acceptor.accept(stream).await?;
+    LazyConfigAcceptor::new(Acceptor::default(), stream).await
+}
+
+pub(crate) fn is_enrolment(start: &StartHandshake<TcpStream>) -> bool {
+    start.client_hello().alpn().is_some_and(|mut protocols| protocols.any(|name| name == ENROLMENT))
+}
+
+/// Who has connected.
+enum Greeted {
+    Peer(PeerStream),
+    Enrolment(StartHandshake<TcpStream>),
+    /// One that is refused for good, and was told so.
+    Fenced(String),
+}
+
+struct PeerStream {
+    stream: TlsStream<TcpStream>,
+    from: NodeId,
+    channel: Channel,
+    /// Serial number of its certificate.
+    serial: Option<String>,
+}
+
+async fn greet(start: StartHandshake<TcpStream>, tls: &Tls) -> io::Result<Greeted> {
+    let mut stream = start.into_stream(Arc::clone(&tls.ends().server)).await?;
     let hello: Hello = read_greeting(&mut stream).await?;
     let own = tls.identity;
-    let reason = if hello.cluster != own.cluster {
-        Some(format!("this is cluster {}, not {}", own.cluster, hello.cluster))
+    let certificates = stream.get_ref().1.peer_certificates();
+    let serial = certificates.and_then(<[_]>::first).and_then(pki::serial_of);
+    let checked = tls.check_client(certificates, hello.from);
+    let answer = if hello.cluster != own.cluster {
+        Welcome::Refused { reason: format!("this is cluster {}, not {}", own.cluster, hello.cluster) }
     } else if hello.to.is_some_and(|to| to != own.node) {
-        Some(format!("this is node {}", own.node))
+        Welcome::Refused { reason: format!("this is node {}", own.node) }
+    } else if checked.is_err() {
+        Welcome::Refused { reason: format!("the certificate is not for node {}", hello.from) }
+    } else if let Some(reason) = tls.fence.reason(Some(hello.from), serial.as_deref()) {
+        Welcome::Fenced { reason }
     } else {
-        let certificates = stream.get_ref().1.peer_certificates();
-        let checked = tls.check_client(certificates, hello.from);
-        checked.err().map(|_| format!("the certificate is not for node {}", hello.from))
+        Welcome::Accepted { node: own.node }
     };
-    match reason {
-        None => {
-            write_greeting(&mut stream, &Welcome::Accepted { node: own.node }).await?;
-            Ok((stream, hello.from, hello.channel))
+    write_greeting(&mut stream, &answer).await?;
+    match answer {
+        Welcome::Accepted { .. } => {
+            let Hello { from, channel, .. } = hello;
+            Ok(Greeted::Peer(PeerStream { stream, from, channel, serial }))
         }
-        Some(reason) => {
-            write_greeting(&mut stream, &Welcome::Refused { reason: reason.clone() }).await?;
+        Welcome::Fenced { reason } => {
+            stream.shutdown().await?;
+            Ok(Greeted::Fenced(reason))
+        }
+        Welcome::Refused { reason } => {
             stream.shutdown().await?;
             Err(io::Error::other(reason))
         }
     }
 }
 
-async fn serve(stream: TlsStream<TcpStream>, from: NodeId, channel: Channel, service: Arc<dyn Service>) {
+async fn serve(peer: PeerStream, service: Arc<dyn Service>, tls: Tls) {
+    let PeerStream { stream, from, channel, serial } = peer;
+    let refused = tls.fence.until_refused(Some(from), serial);
+    tokio::select! {
+        biased;
+        reason = refused => {
+            if tls.fence.is_news(&reason) {
+                tracing::warn!(reason, "closing a peer's connections, and refusing new ones");
+            }
+        }
+        () = exchange(stream, from, channel, service) => {}
+    }
+}
+
+async fn exchange(stream: TlsStream<TcpStream>, from: NodeId, channel: Channel, service: Arc<dyn Service>) {
     let (read, write) = tokio::io::split(stream);
     let (answers, mut queue) = mpsc::channel::<Frame>(MOST_AT_ONCE);
     let mut tasks = JoinSet::new();

@@ -242,7 +242,8 @@ impl RaftNetworkV2<Types> for Connection {
             | Response::ReadIndex(_)
             | Response::Call(_)
             | Response::Join(_)
-            | Response::Failed(_) => Err(unexpected()),
+            | Response::Failed(_)
+            | Response::Pong => Err(unexpected()),
         }
     }
 }

@@ -64,7 +64,7 @@ impl RaftService {
             Request::SnapshotEnd { session, length, vote, last, membership } => {
                 self.snapshot_end(from, SnapshotEnd { session, length, vote, last, membership }).await
             }
-            Request::ReadIndex | Request::Call { .. } | Request::Join { .. } => {
+            Request::ReadIndex | Request::Call { .. } | Request::Join { .. } | Request::Ping => {
                 Err("not a request to Raft".to_owned())
             }
         }

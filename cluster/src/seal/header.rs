@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     Copy = 2,
     /// The snapshots of a folder.
     Snapshots = 3,
+    /// The node's certificate and its key.
+    Certificate = 4,
 }
 
 impl Kind {
@@ -28,11 +30,14 @@ impl Kind {
             Self::Log => "log",
             Self::Copy => "copy",
             Self::Snapshots => "snapshots",
+            Self::Certificate => "certificate",
         }
     }
 
     fn from_number(number: u8) -> Option<Self> {
-        [Self::Log, Self::Copy, Self::Snapshots].into_iter().find(|kind| *kind as u8 == number)
+        [Self::Log, Self::Copy, Self::Snapshots, Self::Certificate]
+            .into_iter()
+            .find(|kind| *kind as u8 == number)
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! key-encryption key (KEK)         outside the data folder; known to whoever implements `KeyWrapper`
-//!   └ wraps data keys (DEK)        one in each `log.dek`, `copy-<n>/dek`, `snapshots/dek`; see `header`
-//!       ├ a key for each message   log entries, records of the durable copy; see `data_key`
+//!   └ wraps data keys (DEK)        one in each `log.dek`, `node.dek`, `copy-<n>/dek`, `snapshots/dek`; see `header`
+//!       ├ a key for each message   log entries, records of the durable copy, the node's key; see `data_key`
 //!       ├ a key for each file      snapshots; see `stream`
 //!       └ a key for names          the durable copy finds a record by a keyed hash of its key
 //! ```
@@ -28,8 +28,8 @@
 //! - **A wrong KEK is not damage.** A data key file says which KEK wrapped it, under a checksum of its own. So a
 //!   foreign one is told from a rotten one, before anything is changed.
 //!
-//! What stays plain: positions, votes and lengths of the log, identity and certificates of the node
-//! ([`crate::folder`]), how many records there are, and how large.
+//! What stays plain: positions, votes and lengths of the log, identity and certificates of the node, and its
+//! authority's key until that is kept elsewhere ([`crate::folder`]), how many records there are, and how large.
 
 mod data_key;
 mod header;

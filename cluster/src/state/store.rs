@@ -1,12 +1,13 @@
 //! The state of a node: the one that reads see, and its durable copy behind it.
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{oneshot, watch};
 
 use crate::clock::LogTime;
-use crate::machine::{Applied, Machine, Proposal};
+use crate::machine::{Applied, Machine, NewerLevel, Proposal};
 
 use super::fault::{Durability, Fault};
 use super::folder::{Folder, FolderDisk};
@@ -148,6 +149,12 @@ impl Store {
         View::new(self.inner.shown.load_full())
     }
 
+    /// The level of the rows; see [`Machine::level`].
+    #[must_use]
+    pub fn level(&self) -> u32 {
+        self.inner.machine.level(&self.view())
+    }
+
     /// Tells when entries are applied.
     #[must_use]
     pub fn progress(&self) -> watch::Receiver<Progress> {
@@ -173,7 +180,8 @@ impl Store {
     /// wait for the disk: see [`Store::room`].
     ///
     /// # Errors
-    /// When the durable copy has failed, or `position` is not behind the last one. Nothing is applied then.
+    /// When the durable copy has failed, `position` is not behind the last one, or the entry takes the rows to a
+    /// level that this program does not know. Nothing is shown then, or written.
     pub fn apply(&self, position: LogPosition, entry: Entry<'_>) -> Result<Vec<Applied>, Fault> {
         if let Some(fault) = &self.inner.durability.borrow().fault {
             return Err(fault.clone());
@@ -188,8 +196,12 @@ impl Store {
             Entry::Membership(membership) => (Vec::new(), next.apply_membership(position, membership)),
             Entry::Commands { at, proposals } => next.apply_entry(machine, position, at, proposals),
         };
+        let shown = Arc::new(next.clone());
+        if let Entry::Commands { .. } = entry {
+            self.inner.check_level(&shown).map_err(|newer| self.inner.fail(Fault::new(newer.to_string())))?;
+        }
         self.inner.media.follow(changes);
-        self.inner.show(&next);
+        self.inner.show(shown);
         Ok(applied)
     }
 
@@ -287,6 +299,8 @@ impl Store {
                     Ok(state) => state,
                     Err(damage) => return Ok(Err(InstallError::Damaged(damage.0))),
                 };
+                // The sender would only send it again: this program must go.
+                inner.check_level(&Arc::new(state.clone())).map_err(io::Error::other)?;
                 let here = inner.shown.load().applied().map(|position| position.index);
                 if state.applied().map(|position| position.index) < here {
                     return Ok(Err(InstallError::Stale));
@@ -303,7 +317,7 @@ impl Store {
         answer.await.unwrap_or_else(gone).map_err(|fault| self.inner.fail(fault))?;
         let mut next = self.inner.next();
         *next = state;
-        self.inner.show(&next);
+        self.inner.show(Arc::new(next.clone()));
         Ok(info)
     }
 
@@ -320,7 +334,7 @@ impl Store {
     async fn on_media<T: Send + 'static>(
         &self,
         doing: &'static str,
-        job: impl FnOnce(&Inner) -> std::io::Result<T> + Send + 'static,
+        job: impl FnOnce(&Inner) -> io::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
         let (answer, answered) = oneshot::channel();
         let inner = Arc::clone(&self.inner);
@@ -348,9 +362,14 @@ impl Inner {
         self.newest_snapshot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn show(&self, state: &State) {
-        self.shown.store(Arc::new(state.clone()));
-        self.progress.send_replace(Progress { applied: state.applied(), revision: state.revision() });
+    fn show(&self, state: Arc<State>) {
+        let progress = Progress { applied: state.applied(), revision: state.revision() };
+        self.shown.store(state);
+        self.progress.send_replace(progress);
+    }
+
+    fn check_level(&self, state: &Arc<State>) -> Result<(), NewerLevel> {
+        NewerLevel::check(self.machine.level(&View::new(Arc::clone(state))), self.machine.known_level())
     }
 
     fn fail(&self, fault: Fault) -> Fault {

@@ -1,11 +1,13 @@
-//! A machine for tests: `put key value`, and `take name owner`, which one owner only gets.
+//! A machine for tests: `put key value`, and `take name owner`, which one owner only gets. The row `level` is the
+//! level of the rows.
 
 use bytes::Bytes;
 use conclave_cluster::state::Transaction;
-use conclave_cluster::{LogTime, Machine, Proposal, RequestId, Verdict};
+use conclave_cluster::{LogTime, Machine, Proposal, RequestId, Verdict, View};
 
+/// The newest level that it knows.
 #[derive(Debug)]
-pub(crate) struct Names;
+pub(crate) struct Names(pub(crate) u32);
 
 impl Machine for Names {
     fn apply(&self, _: LogTime, _: u64, rows: &mut Transaction<'_>, command: &[u8]) -> Verdict {
@@ -31,6 +33,15 @@ impl Machine for Names {
 
     fn group<'k>(&self, _: &'k [u8]) -> Option<&'k [u8]> {
         None
+    }
+
+    fn known_level(&self) -> u32 {
+        self.0
+    }
+
+    fn level(&self, rows: &View) -> u32 {
+        let level = rows.get(b"level").and_then(|row| String::from_utf8_lossy(&row.value).parse().ok());
+        level.unwrap_or(1)
     }
 }
 

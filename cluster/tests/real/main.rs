@@ -7,10 +7,12 @@
     reason = "helpers of tests; lints know only the tests themselves"
 )]
 
+mod certificates;
 mod harness;
 mod join;
 #[path = "../../src/testing/keys.rs"]
 mod keys;
+mod levels;
 mod machine;
 mod offline;
 mod reads;

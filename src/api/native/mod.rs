@@ -9,14 +9,17 @@ mod audit;
 mod backups;
 mod checks;
 mod cluster;
+mod join_tokens;
 mod keys;
 mod lockout;
 mod memberships;
+mod nodes;
 mod passwords;
 mod roles;
 mod service_accounts;
 mod sessions;
 mod settings;
+mod setup;
 mod sign_in;
 mod tokens;
 mod transactions;
@@ -48,14 +51,17 @@ pub fn routes() -> Vec<Route> {
         backups::routes(),
         checks::routes(),
         cluster::routes(),
+        join_tokens::routes(),
         keys::routes(),
         lockout::routes(),
         memberships::routes(),
+        nodes::routes(),
         passwords::routes(),
         roles::routes(),
         service_accounts::routes(),
         sessions::routes(),
         settings::routes(),
+        setup::routes(),
         sign_in::routes(),
         tokens::routes(),
         transactions::routes(),
@@ -87,7 +93,16 @@ pub(super) fn operations() -> Vec<Group> {
         group(
             "Cluster",
             "For operators.",
-            [cluster::operations(), admins::operations(), backups::operations(), keys::operations()].concat(),
+            [
+                cluster::operations(),
+                nodes::operations(),
+                join_tokens::operations(),
+                setup::operations(),
+                admins::operations(),
+                backups::operations(),
+                keys::operations(),
+            ]
+            .concat(),
         ),
     ]
 }

@@ -8,6 +8,9 @@ use super::super::cluster::ClusterSecrets;
 use super::super::holder::Recovery;
 use super::super::key::{KeyAlgorithm, KeyState, NewSigningKey};
 use super::super::lockout::{Lockout, RefusedSignIn, Why};
+use super::super::node::{
+    Admission, JoinTokenId, NodeAuthority, NodeNumber, NodeOrder, NodeState, Part, TokenFault,
+};
 use super::super::policy::PasswordPolicy;
 use super::super::reseal::{Resealed, SealedSecret};
 use super::super::restore::{NewPart, RestoredRow, WholeRestore};
@@ -208,11 +211,62 @@ fn later_actions() -> Vec<Action> {
         Action::ProvePassword { user: self::user(), revision: 300 },
         Action::Reseal(Resealed { secret: SealedSecret::MintKey, was: sealed(), now: sealed() }),
         Action::SetRoles { principal: Principal::User(self::user()), roles: vec![role()] },
+        Action::OrderNodes(NodeOrder::Remove { node: NodeNumber(300) }),
+        Action::OfferSetup { secret: secret(), good_for: Lifetime(300) },
         Action::BeginRestore { id: restore() },
         Action::RestoreRows(NewPart { id: restore(), number: 300, rows: vec![restored_row()] }),
         Action::FinishRestore(WholeRestore { id: restore(), parts: 300, rows: 301, backup: 302 }),
         Action::AbandonRestore { id: restore() },
+        Action::RaiseLevel { to: 300 },
     ]
+}
+
+pub(super) fn node_orders() -> Vec<NodeOrder> {
+    let (node, part) = (NodeNumber(300), Part::Learner);
+    vec![
+        NodeOrder::InstallAuthority(node_authority()),
+        NodeOrder::CreateToken {
+            token: join_token(),
+            secret: secret(),
+            good_for: Lifetime(300),
+            part,
+            replaces: Some(node),
+        },
+        NodeOrder::RevokeToken { token: join_token() },
+        NodeOrder::Admit { by: admissions().remove(0), key: [0xab; 32] },
+        NodeOrder::Register { node, part },
+        NodeOrder::SetPart { node, part },
+        NodeOrder::Remove { node },
+        NodeOrder::IssueCertificate { node, serial: "0a".to_owned(), good_for: Lifetime(300) },
+        NodeOrder::RevokeCertificates { node, except: Some("0a".to_owned()) },
+    ]
+}
+
+pub(super) fn admissions() -> Vec<Admission> {
+    vec![
+        Admission::Token { token: join_token(), secret: secret() },
+        Admission::Authority { part: Part::Voter },
+    ]
+}
+
+pub(super) fn parts() -> Vec<Part> {
+    vec![Part::Voter, Part::Learner]
+}
+
+pub(super) fn node_states() -> Vec<NodeState> {
+    vec![NodeState::Admitted, NodeState::Removed { at: at() }]
+}
+
+pub(super) fn token_faults() -> Vec<TokenFault> {
+    vec![TokenFault::Unknown, TokenFault::Used, TokenFault::Expired]
+}
+
+pub(super) fn join_token() -> JoinTokenId {
+    JoinTokenId(uuid(0xf0))
+}
+
+pub(super) fn node_authority() -> NodeAuthority {
+    NodeAuthority { certificate: "pem".to_owned(), key: sealed() }
 }
 
 pub(super) fn restore() -> RestoreId {
@@ -266,7 +320,7 @@ pub(super) fn subject() -> SubjectId {
 }
 
 pub(super) fn sealed_secrets() -> Vec<SealedSecret> {
-    vec![SealedSecret::MintKey, SealedSecret::SigningKey("kid".to_owned())]
+    vec![SealedSecret::MintKey, SealedSecret::SigningKey("kid".to_owned()), SealedSecret::NodeAuthority]
 }
 
 pub(super) fn actors() -> Vec<Actor> {
@@ -312,6 +366,8 @@ pub(super) fn rejections() -> Vec<Rejection> {
         Rejection::RecoveryIssued,
         Rejection::NotKeyBacked,
         Rejection::RegistrationClosed,
+        Rejection::JoinToken(TokenFault::Used),
+        Rejection::NodeRemoved,
     ]
 }
 
@@ -324,6 +380,8 @@ pub(super) fn nouns() -> Vec<Noun> {
         Noun::Role,
         Noun::Session,
         Noun::SigningKey,
+        Noun::Node,
+        Noun::JoinToken,
     ]
 }
 

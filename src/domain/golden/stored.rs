@@ -5,6 +5,7 @@ use super::super::audit::{AuditHead, AuditRecord};
 use super::super::holder::KeyHolder;
 use super::super::key::{KeyAlgorithm, KeyState, SigningKey};
 use super::super::lockout::{Attempts, Count, Known};
+use super::super::node::{IssuedCertificate, JoinToken, Node, NodeNumber, NodeState, Part};
 use super::super::role::Role;
 use super::super::service::{ApiKey, ServiceAccount};
 use super::super::session::{Method, Refresh, RefreshPointer, Session};
@@ -153,5 +154,32 @@ pub(super) fn audit_record() -> AuditRecord {
         count: 1,
         previous: [0xbb; 32],
         hash: [0xcc; 32],
+    }
+}
+
+pub(super) fn node() -> Node {
+    Node {
+        key: Some([0xab; 32]),
+        part: Part::Learner,
+        state: NodeState::Removed { at: at() },
+        replaces: Some(NodeNumber(2)),
+        admitted_at: at(),
+        token: Some(super::samples::join_token()),
+        certificates: vec![IssuedCertificate {
+            serial: "0a".to_owned(),
+            expires_at: at(),
+            revoked_at: Some(at()),
+        }],
+    }
+}
+
+pub(super) fn join_token() -> JoinToken {
+    JoinToken {
+        secret: secret(),
+        created_at: at(),
+        expires_at: at(),
+        part: Part::Voter,
+        replaces: None,
+        used_by: Some(NodeNumber(300)),
     }
 }

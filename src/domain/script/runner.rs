@@ -222,7 +222,11 @@ impl Runner {
             "sealed" => {
                 let secrets = reseal::list(rows, account).unwrap();
                 listed(secrets.iter().map(|(secret, sealed)| {
-                    let name = if let SealedSecret::SigningKey(id) = secret { id } else { "mint-key" };
+                    let name = match secret {
+                        SealedSecret::SigningKey(id) => id,
+                        SealedSecret::MintKey => "mint-key",
+                        SealedSecret::NodeAuthority => "authority",
+                    };
                     format!("{name}={}", String::from_utf8_lossy(sealed.as_bytes()))
                 }))
             }
@@ -346,7 +350,9 @@ fn refusal(rejection: &Rejection) -> String {
         | Rejection::RecoveryIssued
         | Rejection::NotKeyBacked
         | Rejection::RegistrationClosed
-        | Rejection::UnknownCommand => format!("{rejection:?}"),
+        | Rejection::UnknownCommand
+        | Rejection::NodeRemoved => format!("{rejection:?}"),
+        Rejection::JoinToken(fault) => format!("{fault:?}"),
     }
 }
 

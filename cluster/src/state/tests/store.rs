@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt as _;
 
-use super::super::{Disk, Entry, InstallError, MemoryDisk, Recovery, Store};
+use super::super::{Disk, Entry, InstallError, MemoryDisk, Recovery, Store, View};
 use super::*;
 
 fn open(disk: &MemoryDisk) -> (Store, Recovery) {
@@ -209,4 +209,75 @@ fn positions_only_rise() {
     assert!(store.apply(at_index(4), Entry::Blank).is_err());
     assert!(store.apply(at_index(3), Entry::Blank).is_err());
     store.apply(at_index(5), Entry::Blank).unwrap();
+}
+
+/// Rows of which one says the level; the program knows the levels up to its own.
+struct Levelled(u32);
+
+impl Machine for Levelled {
+    fn apply(&self, at: LogTime, revision: u64, rows: &mut Transaction<'_>, command: &[u8]) -> Verdict {
+        Toy.apply(at, revision, rows, command)
+    }
+
+    fn group<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
+        Toy.group(key)
+    }
+
+    fn known_level(&self) -> u32 {
+        self.0
+    }
+
+    fn level(&self, rows: &View) -> u32 {
+        rows.get(b"x level").and_then(|row| row.value.first().copied()).map_or(1, u32::from)
+    }
+}
+
+fn open_knowing(disk: &MemoryDisk, level: u32) -> Store {
+    Store::open(&Disk::Memory(disk.clone()), Arc::new(Levelled(level)), Limits::default()).unwrap().0
+}
+
+const TOO_NEW: &str = "this data was written by a newer release (level 3; this program knows 2)";
+
+#[test]
+fn an_entry_that_leads_to_an_unknown_level_stops_the_store() {
+    let disk = MemoryDisk::prompt();
+    let store = open_knowing(&disk, 2);
+    write(&store, 0);
+    let level = |to: u8, index| {
+        let proposals = [put(index, "before", b"x"), put(index + 100, "x level", &[to])];
+        store.apply(at_index(index), Entry::Commands { at: LogTime(index), proposals: &proposals })
+    };
+    level(2, 1).unwrap();
+    assert_eq!(store.level(), 2);
+    let before = store.view().digest();
+    let fault = level(3, 2).unwrap_err().to_string();
+    assert!(fault.contains(TOO_NEW), "{fault}");
+    // Nothing of it is seen or kept, and nothing follows it.
+    assert_eq!((store.view().digest(), store.level()), (before, 2));
+    assert!(store.durability().borrow().fault.is_some());
+    store.apply(at_index(3), Entry::Blank).unwrap_err();
+    drop(store);
+    assert_eq!(open_knowing(&disk, 3).view().digest(), before);
+}
+
+#[tokio::test]
+async fn a_snapshot_of_an_unknown_level_stops_the_store() {
+    let newer = open_knowing(&MemoryDisk::prompt(), 3);
+    let proposals = [put(1, "x level", &[3])];
+    newer.apply(at_index(0), Entry::Commands { at: LogTime(1), proposals: &proposals }).unwrap();
+    newer.build_snapshot().await.unwrap();
+    let (_, mut reader) = newer.open_snapshot().await.unwrap().unwrap();
+    let bytes = reader.next(usize::MAX).unwrap().unwrap();
+
+    let disk = MemoryDisk::prompt();
+    let store = open_knowing(&disk, 2);
+    let mut writer = store.receive_snapshot().unwrap();
+    writer.write(&bytes).unwrap();
+    match store.install_snapshot(writer).await {
+        Err(InstallError::Fault(fault)) => assert!(fault.to_string().contains(TOO_NEW), "{fault}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(store.view().applied(), None);
+    drop(store);
+    assert_eq!(open_knowing(&disk, 2).view().applied(), None);
 }

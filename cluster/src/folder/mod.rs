@@ -2,13 +2,21 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `identity.toml` | format version, cluster, node, and whether it was ever a member; written last, so a folder without it is empty |
+//! | `identity.toml` | format version, cluster, node, whether it was ever a member, until then whom to ask, and which level a program must know; written last, so a folder without it is empty
 //! | `lock` | held by the running process |
-//! | `ca.pem`, `node.pem`, `node.key` | certificates, see [`crate::pki`] |
-//! | `ca.key` | the authority's key, on the node that founded the cluster (unless moved to a safer place) |
+//! | `node.key` | the node's certificate with its key, sealed under `node.dek`; before the first start the plain key |
+//! | `node.pem`, `ca.pem` | the certificates of node and authority, for anyone to read; see [`crate::pki`] |
+//! | `ca.key` | the authority's key, on the node that founded the cluster until it is kept elsewhere |
 //! | `log/` | the Raft log, its entries sealed under `log.dek` |
 //! | `log.dek` | the log's data key, wrapped; see [`crate::seal`] |
 //! | `state/` | durable state and snapshots, sealed, each folder with its own wrapped key `dek` |
+//!
+//! # Why the level stands in a file of its own kind
+//! A program that does not know a level must not touch what was written at it: it would take a state in a newer
+//! format for a damaged one, and an entry that it does not know for nonsense. So the level is in the first file
+//! that is read, in the clear. Format 2 is format 1 with a level: programs from before levels refuse it.
+
+mod certificate;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -18,16 +26,19 @@ use serde::{Deserialize, Serialize};
 use crate::clock::LogTime;
 use crate::files::{self, FileError};
 use crate::identity::{ClusterId, Identity, NodeId};
+use crate::machine::FIRST_LEVEL;
 use crate::offline::swap;
 use crate::pki::{Authority, NodeCertificate, PkiError};
+use crate::seal::{DataKeyError, Vault};
 
 /// A data folder that this process holds the lock of.
 #[derive(Debug)]
 pub struct DataFolder {
     path: PathBuf,
     identity: Identity,
-    certificate: NodeCertificate,
     was_started: bool,
+    peers: Vec<String>,
+    level: u32,
     // Held for its lock, which ends with the process even when that is killed.
     _lock: File,
 }
@@ -77,6 +88,16 @@ pub enum FolderError {
         /// What the check said.
         reason: String,
     },
+    /// The node's sealed certificate is not what was written.
+    #[error(
+        "{}: the file is damaged, and with it this node cannot show who it is. Put it back from a copy; or remove \
+         the node from its cluster, and join with an empty data folder under a new id",
+        .0.display()
+    )]
+    DamagedKey(PathBuf),
+    /// The key of the node's sealed certificate.
+    #[error(transparent)]
+    Key(#[from] DataKeyError),
     /// Neither the old folder nor the new one.
     #[error(
         "{}: a restore or a recovery of this folder was interrupted: run the same command again, and it goes on. \
@@ -95,8 +116,10 @@ pub enum FolderError {
 impl DataFolder {
     /// The file that says whose folder it is.
     pub const IDENTITY_FILE: &'static str = "identity.toml";
-    /// The format that this program writes.
-    pub const FORMAT: u32 = 1;
+    /// The newest format that this program reads, and writes where it must.
+    pub const FORMAT: u32 = 2;
+    /// The format of a folder that programs from before levels can use.
+    const FORMAT_WITHOUT_LEVEL: u32 = 1;
     pub(crate) const LOG: &'static str = "log";
     pub(crate) const STATE: &'static str = "state";
 
@@ -119,7 +142,26 @@ impl DataFolder {
             None => {}
         }
         authority.issue(node, now)?.save(path)?;
-        write_identity(path, identity, false)
+        IdentityFile::new(identity).write(path)
+    }
+
+    /// Makes an empty `path` the folder of a node that the cluster has given a certificate. `peers`, as
+    /// `host:port`, are remembered until the node is a member: a start that is told no others asks them for
+    /// admission. May be repeated after it was cut short.
+    ///
+    /// # Errors
+    /// When the folder belongs to a node already, holds other data, the certificate is not for `identity`, or a
+    /// file cannot be written.
+    pub fn adopt(
+        path: &Path,
+        identity: Identity,
+        certificate: &NodeCertificate,
+        peers: &[String],
+    ) -> Result<(), FolderError> {
+        check_empty(path)?;
+        check_certificate(path, identity, certificate)?;
+        certificate.save(path)?;
+        IdentityFile { peers: peers.to_vec(), ..IdentityFile::new(identity) }.write(path)
     }
 
     /// Makes an empty `path` the folder of the first node of a new cluster, with the authority's key.
@@ -127,19 +169,18 @@ impl DataFolder {
     /// # Errors
     /// When the folder belongs to a node already, holds other data, or a file cannot be written.
     pub fn found(path: &Path, now: LogTime) -> Result<Identity, FolderError> {
-        swap::check(path)?;
-        files::create_folder(path)?;
-        if let Some(owner) = read_identity(path)? {
-            return Err(FolderError::Taken { path: path.to_owned(), owner });
-        }
-        for part in [Self::LOG, Self::STATE] {
-            if path.join(part).exists() {
-                return Err(FolderError::NoIdentity(path.to_owned()));
-            }
-        }
-        let authority = Authority::create(now)?;
+        check_empty(path)?;
+        Self::found_with(path, &Authority::create(now)?, now)
+    }
+
+    /// As [`DataFolder::found`], with an authority that is there already. Its key is written into the folder too.
+    ///
+    /// # Errors
+    /// As [`DataFolder::found`].
+    pub fn found_with(path: &Path, authority: &Authority, now: LogTime) -> Result<Identity, FolderError> {
+        check_empty(path)?;
         authority.save(path)?;
-        Self::prepare(path, &authority, NodeId(1), now)?;
+        Self::prepare(path, authority, NodeId(1), now)?;
         Ok(Identity { cluster: authority.cluster(), node: NodeId(1) })
     }
 
@@ -151,23 +192,27 @@ impl DataFolder {
         read_identity(path)
     }
 
-    /// Takes the lock and reads identity and certificates.
+    /// Takes the lock and reads the identity.
     ///
     /// # Errors
-    /// When another process holds the lock, the folder is nobody's, or its certificate is not for the node
-    /// that it names.
+    /// When another process holds the lock, the folder is nobody's, or its certificate, if that is not sealed,
+    /// is not for the node that it names.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let lock = take_lock(path)?;
         swap::check(path)?;
         let file = read_file(path)?.ok_or_else(|| FolderError::NoIdentity(path.to_owned()))?;
         let identity = file.identity();
-        let certificate = NodeCertificate::load(path)?;
-        certificate.check(identity).map_err(|reason| FolderError::ForeignCertificate {
+        if !certificate::is_sealed(path)? {
+            check_certificate(path, identity, &NodeCertificate::load(path)?)?;
+        }
+        Ok(Self {
             path: path.to_owned(),
-            expected: identity,
-            reason,
-        })?;
-        Ok(Self { path: path.to_owned(), identity, certificate, was_started: file.started, _lock: lock })
+            identity,
+            was_started: file.started,
+            peers: file.peers,
+            level: file.level.unwrap_or(FIRST_LEVEL),
+            _lock: lock,
+        })
     }
 
     /// Whether the node has been a member before: then an empty log is a lost one.
@@ -181,7 +226,31 @@ impl DataFolder {
     /// # Errors
     /// When the identity file cannot be written.
     pub fn mark_started(&self) -> Result<(), FolderError> {
-        if self.was_started { Ok(()) } else { write_identity(&self.path, self.identity, true) }
+        if self.was_started {
+            return Ok(());
+        }
+        let file = read_file(&self.path)?.unwrap_or_else(|| IdentityFile::new(self.identity));
+        IdentityFile { started: true, peers: Vec::new(), ..file }.write(&self.path)
+    }
+
+    /// The level that a program must know to use the folder.
+    #[must_use]
+    pub fn level(&self) -> u32 {
+        self.level
+    }
+
+    /// Keeps all programs out, from now on, that do not know `level`. A lower one than before changes nothing.
+    ///
+    /// # Errors
+    /// When the identity file cannot be written.
+    pub fn require_level(&mut self, level: u32) -> Result<(), FolderError> {
+        if level <= self.level {
+            return Ok(());
+        }
+        let file = read_file(&self.path)?.unwrap_or_else(|| IdentityFile::new(self.identity));
+        IdentityFile { format: Self::FORMAT, level: Some(level), ..file }.write(&self.path)?;
+        self.level = level;
+        Ok(())
     }
 
     /// Where it is.
@@ -196,10 +265,44 @@ impl DataFolder {
         self.identity
     }
 
-    /// The node's certificate.
+    /// Whom a node that was never a member may ask for admission, as `host:port`; see [`DataFolder::adopt`].
     #[must_use]
-    pub fn certificate(&self) -> &NodeCertificate {
-        &self.certificate
+    pub fn peers(&self) -> &[String] {
+        &self.peers
+    }
+
+    /// The node's certificate. One that lies there plain is sealed by this.
+    pub(crate) fn certificate(&self, vault: &Vault) -> Result<NodeCertificate, FolderError> {
+        let certificate = certificate::read(&self.path, vault)?;
+        check_certificate(&self.path, self.identity, &certificate)?;
+        if !certificate::is_sealed(&self.path)? {
+            certificate::write(&self.path, vault, &certificate)?;
+        }
+        Ok(certificate)
+    }
+
+    /// Puts another certificate into the place of the node's, whole or not at all.
+    pub(crate) fn install(&self, certificate: &NodeCertificate, vault: &Vault) -> Result<(), FolderError> {
+        check_certificate(&self.path, self.identity, certificate)?;
+        certificate::write(&self.path, vault, certificate)?;
+        if let Err(error) = certificate.save_public(&self.path) {
+            // They are copies, and written again at the next start.
+            tracing::warn!(%error, "the new certificate is in use, but its readable copy was not written");
+        }
+        Ok(())
+    }
+
+    /// The authority, if its key lies here.
+    pub(crate) fn authority(&self) -> Result<Option<Authority>, FolderError> {
+        if !self.path.join(Authority::KEY_FILE).exists() {
+            return Ok(None);
+        }
+        Ok(Some(Authority::load(&self.path, self.identity.cluster)?))
+    }
+
+    /// Removes the authority's key, if it lies here.
+    pub(crate) fn forget_authority_key(&self) -> Result<(), FolderError> {
+        Ok(files::erase(&self.path.join(Authority::KEY_FILE))?)
     }
 
     /// The folder of the Raft log; whether it exists tells a node that has run from a new one.
@@ -222,22 +325,65 @@ struct IdentityFile {
     cluster: ClusterId,
     node: NodeId,
     started: bool,
+    // Only until the node is a member, so that a folder in use is what releases up to 0.1 know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    peers: Vec<String>,
+    /// Only in format 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    level: Option<u32>,
 }
 
 impl IdentityFile {
+    fn new(identity: Identity) -> Self {
+        let Identity { cluster, node } = identity;
+        Self {
+            format: DataFolder::FORMAT_WITHOUT_LEVEL,
+            cluster,
+            node,
+            started: false,
+            peers: Vec::new(),
+            level: None,
+        }
+    }
+
     fn identity(&self) -> Identity {
         Identity { cluster: self.cluster, node: self.node }
     }
+
+    fn write(&self, folder: &Path) -> Result<(), FolderError> {
+        let path = folder.join(DataFolder::IDENTITY_FILE);
+        let text = toml::to_string(self)
+            .map_err(|error| FolderError::BadIdentity { path: path.clone(), reason: error.to_string() })?;
+        files::write(&path, text.as_bytes())?;
+        Ok(())
+    }
 }
 
-fn write_identity(path: &Path, identity: Identity, started: bool) -> Result<(), FolderError> {
-    let path = path.join(DataFolder::IDENTITY_FILE);
-    let Identity { cluster, node } = identity;
-    let file = IdentityFile { format: DataFolder::FORMAT, cluster, node, started };
-    let text = toml::to_string(&file)
-        .map_err(|error| FolderError::BadIdentity { path: path.clone(), reason: error.to_string() })?;
-    files::write(&path, text.as_bytes())?;
+/// Makes the folder if need be. Nobody's data may lie in it.
+fn check_empty(path: &Path) -> Result<(), FolderError> {
+    swap::check(path)?;
+    files::create_folder(path)?;
+    if let Some(owner) = read_identity(path)? {
+        return Err(FolderError::Taken { path: path.to_owned(), owner });
+    }
+    for part in [DataFolder::LOG, DataFolder::STATE] {
+        if path.join(part).exists() {
+            return Err(FolderError::NoIdentity(path.to_owned()));
+        }
+    }
     Ok(())
+}
+
+fn check_certificate(
+    path: &Path,
+    identity: Identity,
+    certificate: &NodeCertificate,
+) -> Result<(), FolderError> {
+    certificate.check(identity).map_err(|reason| FolderError::ForeignCertificate {
+        path: path.to_owned(),
+        expected: identity,
+        reason,
+    })
 }
 
 fn read_identity(path: &Path) -> Result<Option<Identity>, FolderError> {
@@ -255,7 +401,7 @@ fn read_file(path: &Path) -> Result<Option<IdentityFile>, FolderError> {
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| bad(error.to_string()))?;
     let format = table.get("format").and_then(toml::Value::as_integer).and_then(|n| u32::try_from(n).ok());
     match format {
-        Some(DataFolder::FORMAT) => {}
+        Some(DataFolder::FORMAT_WITHOUT_LEVEL | DataFolder::FORMAT) => {}
         Some(found) if found > DataFolder::FORMAT => {
             return Err(FolderError::NewerFormat { path: path.clone(), found, known: DataFolder::FORMAT });
         }

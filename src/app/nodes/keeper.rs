@@ -1,0 +1,221 @@
+//! What happens to members by itself: on every node, fencing and new certificates; on the leader, giving votes to
+//! those who have caught up, and taking out those who were given up.
+//!
+//! # Why a loop that looks, and not a chain of steps
+//! Each round compares what the rows say with what Raft's membership is, and does the first thing that is missing.
+//! So a leader that dies between two steps leaves nothing behind that the next one does not finish.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use conclave_cluster::{MemberStatus, NodeId, Refused, Status};
+use tokio::time::Instant;
+
+use super::{App, Failure};
+use crate::domain::node::{self, Node, NodeNumber, NodeOrder, Part};
+
+/// What the keeper remembers between two rounds; nothing of it matters to another leader.
+#[derive(Default)]
+struct Memory {
+    /// Since when each member has been fit to vote.
+    fit: BTreeMap<NodeId, Instant>,
+    /// Since when each member has been silent.
+    silent: BTreeMap<NodeId, Instant>,
+    /// Since when this node leads.
+    leads: Option<Instant>,
+    renewal: Option<Instant>,
+}
+
+impl App {
+    /// Looks after the nodes until it is dropped.
+    pub async fn keep_nodes(self: Arc<Self>) {
+        let mut memory = Memory::default();
+        let mut progress = self.cluster.progress();
+        loop {
+            self.fence();
+            if let Err(failure) = self.keep_node(&mut memory).await {
+                tracing::debug!(%failure, "the keeper of the nodes waits");
+            }
+            // A node is let in or given up by a command; how it is shows only in time.
+            let changed = tokio::time::timeout(ROUND, progress.changed()).await;
+            if changed.is_ok_and(|changed| changed.is_err()) {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Refuses who was removed and what was revoked. One that is still a member must be able to confirm that it is
+    /// not any more.
+    fn fence(&self) {
+        let view = self.cluster.view();
+        let Ok(rows) = node::list(&view) else { return };
+        let members: BTreeSet<u64> =
+            self.cluster.status().members.iter().map(|member| member.node.0).collect();
+        let removed = rows.iter().filter(|(_, node)| node.is_removed()).map(|(number, _)| number.0);
+        let gone: BTreeSet<NodeId> = removed.clone().map(NodeId).collect();
+        let nodes = removed.filter(|number| !members.contains(number)).map(NodeId).collect();
+        let certificates = rows
+            .iter()
+            .flat_map(|(_, node)| &node.certificates)
+            .filter(|issued| issued.revoked_at.is_some())
+            .map(|issued| issued.serial.clone())
+            .collect();
+        self.cluster.give_up(gone);
+        self.cluster.refuse(Refused { nodes, certificates });
+    }
+
+    async fn keep_node(&self, memory: &mut Memory) -> Result<(), Failure> {
+        self.keep_certificate(memory).await?;
+        if !self.is_open() {
+            return Ok(());
+        }
+        self.install_authority(&Self::own_request(PATIENCE)).await?;
+        self.record_certificate().await?;
+        if !self.cluster.is_leader() {
+            *memory = Memory { renewal: memory.renewal, ..Memory::default() };
+            return Ok(());
+        }
+        self.lead(memory).await
+    }
+
+    async fn keep_certificate(&self, memory: &mut Memory) -> Result<(), Failure> {
+        let now = Instant::now();
+        if memory.renewal.is_some_and(|last| now.duration_since(last) < RENEWAL_PAUSE) {
+            return Ok(());
+        }
+        if self.is_open() {
+            memory.renewal = Some(now);
+            self.renew_certificate(now + PATIENCE).await?;
+        }
+        Ok(())
+    }
+
+    /// One round of the leader: at most one change of the membership.
+    async fn lead(&self, memory: &mut Memory) -> Result<(), Failure> {
+        let status = self.cluster.status();
+        memory.look(&status, |node| self.cluster.caught_up(node).unwrap_or(false));
+        let rows: BTreeMap<u64, Node> = node::list(&self.cluster.view())?
+            .into_iter()
+            .map(|(NodeNumber(number), node)| (number, node))
+            .collect();
+        let request = Self::own_request(PATIENCE);
+        for member in &status.members {
+            let Some(row) = rows.get(&member.node.0) else {
+                let part = if member.is_voter || status.members.len() == 1 {
+                    Part::Voter
+                } else {
+                    self.part_of_newcomer()
+                };
+                let node = NodeNumber(member.node.0);
+                self.order_nodes(NodeOrder::Register { node, part }, &request).await?;
+                return Ok(());
+            };
+            if row.is_removed() {
+                tracing::info!(node = member.node.0, "taking out a node that was removed");
+                return self.remove_by_itself(member.node.0, &request).await;
+            }
+            if self.set_vote(member, row, memory).await? {
+                return Ok(());
+            }
+            if let Some(old) = row.replaces.filter(|_| member.is_voter)
+                && rows.get(&old.0).is_none_or(|row| !row.is_removed())
+                && status.members.iter().any(|other| other.node.0 == old.0)
+            {
+                tracing::info!(
+                    node = member.node.0,
+                    old = old.0,
+                    "has its place: taking out the node it replaces"
+                );
+                return self.remove_by_itself(old.0, &request).await;
+            }
+        }
+        self.remove_the_dead(&status, memory).await
+    }
+
+    /// Members that came without a row, as all of older releases did, voted.
+    const fn part_of_newcomer(&self) -> Part {
+        Part::Voter
+    }
+
+    /// Gives or takes a vote where the rows and the membership differ; says whether it did.
+    async fn set_vote(&self, member: &MemberStatus, row: &Node, memory: &Memory) -> Result<bool, Failure> {
+        match (row.part, member.is_voter) {
+            (Part::Voter, false) => {
+                let fit = memory.fit.get(&member.node);
+                if fit.is_none_or(|since| since.elapsed() < self.settings.nodes.promote_after) {
+                    return Ok(false);
+                }
+                let _only_one = self.changing.lock().await;
+                let after = self.cluster.promote(member.node).await?;
+                let (voters, tolerance) = (after.voters.len(), after.tolerance);
+                tracing::info!(
+                    node = member.node.0,
+                    voters,
+                    tolerance,
+                    "the node has caught up and votes now"
+                );
+                Ok(true)
+            }
+            (Part::Learner, true) => {
+                let _only_one = self.changing.lock().await;
+                self.cluster.demote(member.node).await?;
+                tracing::info!(node = member.node.0, "the node votes no longer");
+                Ok(true)
+            }
+            (Part::Voter, true) | (Part::Learner, false) => Ok(false),
+        }
+    }
+
+    /// Where it is allowed, takes out who has been silent for long.
+    async fn remove_the_dead(&self, status: &Status, memory: &Memory) -> Result<(), Failure> {
+        let Some(patience) = self.settings.nodes.remove_dead_after else { return Ok(()) };
+        let voters = status.members.iter().filter(|member| member.is_voter).count();
+        for member in &status.members {
+            let is_dead = memory.silent.get(&member.node).is_some_and(|since| since.elapsed() >= patience);
+            if !is_dead || (member.is_voter && voters <= self.settings.nodes.min_voters) {
+                continue;
+            }
+            tracing::warn!(
+                node = member.node.0,
+                ?patience,
+                "the node was silent for too long: taking it out"
+            );
+            return self.remove_by_itself(member.node.0, &Self::own_request(PATIENCE)).await;
+        }
+        Ok(())
+    }
+}
+
+impl Memory {
+    /// Takes in how the members are now. A new leader gives everybody time to answer it.
+    fn look(&mut self, status: &Status, is_fit: impl Fn(NodeId) -> bool) {
+        let now = Instant::now();
+        self.leads.get_or_insert(now);
+        let members: BTreeSet<NodeId> = status.members.iter().map(|member| member.node).collect();
+        self.fit.retain(|node, _| members.contains(node));
+        self.silent.retain(|node, _| members.contains(node));
+        for member in &status.members {
+            if is_fit(member.node) {
+                self.fit.entry(member.node).or_insert(now);
+            } else {
+                self.fit.remove(&member.node);
+            }
+            if member.is_healthy == Some(false) {
+                self.silent.entry(member.node).or_insert(now);
+            } else {
+                self.silent.remove(&member.node);
+            }
+        }
+    }
+}
+
+/// Between two looks when nothing happens.
+const ROUND: Duration = Duration::from_millis(500);
+/// Between two looks however much happens.
+const PAUSE: Duration = Duration::from_millis(100);
+/// For one thing that the keeper does.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two tries to get a new certificate.
+const RENEWAL_PAUSE: Duration = Duration::from_mins(1);
