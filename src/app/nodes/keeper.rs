@@ -13,6 +13,7 @@ use conclave_cluster::{MemberStatus, NodeId, Refused, Status};
 use tokio::time::Instant;
 
 use super::{App, Failure};
+use crate::domain::level;
 use crate::domain::node::{self, Node, NodeNumber, NodeOrder, Part};
 
 /// What the keeper remembers between two rounds; nothing of it matters to another leader.
@@ -69,7 +70,8 @@ impl App {
 
     async fn keep_node(&self, memory: &mut Memory) -> Result<(), Failure> {
         self.keep_certificate(memory).await?;
-        if !self.is_open() {
+        // All that follows is written into rows that nodes of the first release do not know.
+        if !self.is_open() || self.level()? < level::OPERATIONS {
             return Ok(());
         }
         self.install_authority(&Self::own_request(PATIENCE)).await?;
