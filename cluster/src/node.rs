@@ -31,7 +31,7 @@ use crate::raft::service::RaftService;
 use crate::raft::{Member, Raft, convert, settings};
 use crate::seal::Vault;
 use crate::state::{Durability, LogPosition, Store};
-use crate::usage::{self, DiskUsage};
+use crate::usage::{self, DiskUsage, SyncCounter, SyncTimes};
 use crate::wire::{JoinAnswer, Request, Response};
 
 /// What a node stands on.
@@ -59,6 +59,8 @@ pub(crate) struct Node {
     vault: OnceLock<Arc<Vault>>,
     /// A real node's side of its connections.
     tls: OnceLock<Tls>,
+    /// Those of a real node's log.
+    syncs: OnceLock<Arc<SyncCounter>>,
 }
 
 impl Node {
@@ -109,6 +111,7 @@ impl Node {
             folder: Mutex::default(),
             vault: OnceLock::new(),
             tls: OnceLock::new(),
+            syncs: OnceLock::new(),
             desk: Arc::new(Desk::new()),
             core: Arc::clone(&core),
         });
@@ -132,6 +135,16 @@ impl Node {
         // A node is given its folder once.
         drop(self.vault.set(vault));
         drop(self.tls.set(tls));
+    }
+
+    /// Counts the syncs of a real node's log.
+    pub(crate) fn count(&self, syncs: Arc<SyncCounter>) {
+        // A node is given its log once.
+        drop(self.syncs.set(syncs));
+    }
+
+    pub(crate) fn sync_times(&self) -> SyncTimes {
+        self.syncs.get().map(|syncs| syncs.times()).unwrap_or_default()
     }
 
     /// A real node's side of its connections.

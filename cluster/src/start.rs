@@ -53,6 +53,7 @@ impl Cluster {
         let Opened { folder, certificate, vault, log, store, recovery } =
             opened.map_err(|error| StartError::State(error.to_string()))??;
         let identity = folder.identity();
+        let syncs = log.syncs();
         let log: Arc<dyn LogDevice> = Arc::new(log);
         let held = log.state().await.map_err(|error| StartError::Raft(error.to_string()))?;
         let applied = store.view().applied();
@@ -78,6 +79,7 @@ impl Cluster {
         let node = Node::start(identity, member, &config, parts).await?;
         let service = Arc::new(NodeService(Arc::downgrade(&node)));
         transport.listen(listener, tls.clone(), service, Arc::clone(&node.desk));
+        node.count(syncs);
         node.keep(folder, vault, tls);
         let mut starting = Starting(Some(Self { node, peer_address }));
         if let Err(error) = starting.settle(join, is_new).await {

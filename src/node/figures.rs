@@ -5,8 +5,9 @@
 
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use conclave_cluster::{Clock, Cluster, DiskUsage, Role, Status, SystemClock};
+use conclave_cluster::{CertificateStatus, Clock, Cluster, DiskUsage, Role, Status, SyncTimes, SystemClock};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -42,6 +43,8 @@ impl Collector for Figures {
         let Some(sources) = self.0.upgrade() else { return Ok(()) };
         let mut page = Page(encoder);
         page.raft(&sources.cluster.status())?;
+        page.certificate(sources.cluster.certificate().as_ref())?;
+        page.syncs(sources.cluster.sync_times())?;
         page.disk(sources.cluster.disk_usage().unwrap_or_default())?;
         page.hasher(sources.app.hasher.stats())?;
         page.tenants(sources.tenants.stats())?;
@@ -103,6 +106,7 @@ impl Page<'_> {
                 "Index of the last entry in the newest snapshot",
                 status.snapshot_index.unwrap_or(0),
             ),
+            ("conclave_raft_can_lose", "Voters that may fail, by their number alone", count(status.can_lose)),
             (
                 "conclave_raft_lag_max",
                 "On a leader: entries that the slowest member has yet to confirm",
@@ -112,7 +116,36 @@ impl Page<'_> {
         ] {
             self.gauge(name, help, value)?;
         }
+        // Only the leader knows who is there.
+        if let Some(tolerance) = status.tolerance {
+            let help = "On a leader: voters that may fail besides those that do not answer it now";
+            self.gauge("conclave_raft_tolerance", help, count(tolerance))?;
+        }
         Ok(())
+    }
+
+    fn certificate(&mut self, own: Option<&CertificateStatus>) -> fmt::Result {
+        let Some(own) = own else { return Ok(()) };
+        let left = own.not_after.0.saturating_sub(SystemClock.now().0) / 1_000;
+        self.gauge(
+            "conclave_certificate_expiry_seconds",
+            "How long this node's certificate is still good",
+            left,
+        )
+    }
+
+    fn syncs(&mut self, times: SyncTimes) -> fmt::Result {
+        self.counter("conclave_log_syncs", "Times that the disk made entries of the log safe", times.syncs)?;
+        // Exact far beyond the life of any disk.
+        let seconds = Duration::from_micros(times.total_us).as_secs_f64();
+        let counter = ConstCounter::new(seconds);
+        let help = "Time that it took for that, altogether";
+        counter.encode(self.0.encode_descriptor(
+            "conclave_log_sync_seconds",
+            help,
+            None,
+            counter.metric_type(),
+        )?)
     }
 
     fn disk(&mut self, usage: DiskUsage) -> fmt::Result {
@@ -123,7 +156,9 @@ impl Page<'_> {
         ] {
             self.gauge(name, help, value)?;
         }
-        Ok(())
+        usage.free_bytes.map_or(Ok(()), |free| {
+            self.gauge("conclave_disk_free_bytes", "Bytes free on the disk of the log", free)
+        })
     }
 
     fn hasher(&mut self, stats: HasherStats) -> fmt::Result {

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use raft_log::api::raft_log_writer::RaftLogWriter;
@@ -29,11 +29,13 @@ use super::{Done, LogDevice, LogEntry, LogState, VoteRecord};
 use crate::files;
 use crate::seal::{DataKeyError, Vault};
 use crate::state::LogPosition;
+use crate::usage::SyncCounter;
 
 /// The log in a folder.
 #[derive(Debug)]
 pub(crate) struct DiskLog {
     commands: Sender<Command>,
+    syncs: Arc<SyncCounter>,
 }
 
 /// Why a log cannot be opened.
@@ -84,18 +86,25 @@ impl DiskLog {
         let sealed = Sealed { log, key };
         sealed.check().map_err(|source| LogError::Damaged { folder: folder.to_owned(), source })?;
         let (commands, queue) = mpsc::channel();
+        let syncs = Arc::<SyncCounter>::default();
         let worker = Worker {
             sealed,
             waiting: Vec::new(),
             is_syncing: false,
             failed: None,
             commands: commands.clone(),
+            syncs: Arc::clone(&syncs),
         };
         thread::Builder::new()
             .name("raft-log".to_owned())
             .spawn(move || worker.run(queue))
             .map_err(failed)?;
-        Ok(Self { commands })
+        Ok(Self { commands, syncs })
+    }
+
+    /// Counts its syncs.
+    pub(crate) fn syncs(&self) -> Arc<SyncCounter> {
+        Arc::clone(&self.syncs)
     }
 
     fn ask<T: Send + 'static>(
@@ -195,6 +204,7 @@ struct Worker {
     is_syncing: bool,
     failed: Option<io::Error>,
     commands: Sender<Command>,
+    syncs: Arc<SyncCounter>,
 }
 
 impl Worker {
@@ -294,12 +304,21 @@ impl Worker {
         if self.is_syncing || self.waiting.is_empty() {
             return;
         }
-        let callback =
-            Synced { waiting: Some(std::mem::take(&mut self.waiting)), commands: self.commands.clone() };
+        let waiting = std::mem::take(&mut self.waiting);
+        let callback = self.synced(waiting);
         match self.sealed.log.flush(true, Some(callback)) {
             Ok(()) => self.is_syncing = true,
             // The callback told its callers when it was dropped with the request.
             Err(error) => self.fail(&error),
+        }
+    }
+
+    fn synced(&self, waiting: Vec<Done>) -> Synced {
+        Synced {
+            waiting: Some(waiting),
+            commands: self.commands.clone(),
+            asked: Instant::now(),
+            syncs: Arc::clone(&self.syncs),
         }
     }
 
@@ -358,7 +377,7 @@ impl Worker {
         }
         self.check()?;
         let waiting = std::mem::take(&mut self.waiting);
-        let synced = Synced { waiting: Some(waiting), commands: self.commands.clone() };
+        let synced = self.synced(waiting);
         self.sealed.log.flush(true, Some(synced))?;
         self.sealed.log.wait_worker_idle()
     }
@@ -369,6 +388,8 @@ pub(super) struct Synced {
     /// Taken when they have been told.
     waiting: Option<Vec<Done>>,
     commands: Sender<Command>,
+    asked: Instant,
+    syncs: Arc<SyncCounter>,
 }
 
 impl Synced {
@@ -386,6 +407,7 @@ impl Synced {
 
 impl raft_log::Callback for Synced {
     fn send(mut self, outcome: io::Result<()>) {
+        self.syncs.took(self.asked.elapsed());
         self.tell(outcome);
     }
 }

@@ -205,7 +205,7 @@ pub struct Report {
     pub digest: String,
     pub certificate_serial: String,
     pub certificate_expires_ms: u64,
-    /// How long a sync of its disk took lately, in microseconds, if that was measured.
+    /// How long a sync of its log took on average since its start, in microseconds, if there was any.
     pub sync_us: Option<u64>,
     pub disk_free_bytes: Option<u64>,
     pub disk_used_bytes: Option<u64>,

@@ -37,6 +37,7 @@ impl App {
         let status = self.cluster.status();
         let certificate = self.cluster.certificate();
         let cluster = self.cluster.clone();
+        let times = cluster.sync_times();
         let usage = tokio::task::spawn_blocking(move || cluster.disk_usage()).await.ok().flatten();
         Report {
             node: status.node.0,
@@ -48,8 +49,8 @@ impl App {
             digest: format!("{:032x}", status.digest),
             certificate_expires_ms: certificate.as_ref().map_or(0, |own| own.not_after.0),
             certificate_serial: certificate.map(|own| own.serial).unwrap_or_default(),
-            sync_us: None,
-            disk_free_bytes: None,
+            sync_us: times.total_us.checked_div(times.syncs),
+            disk_free_bytes: usage.and_then(|usage| usage.free_bytes),
             disk_used_bytes: usage.map(|usage| usage.log_bytes.saturating_add(usage.state_bytes)),
         }
     }
