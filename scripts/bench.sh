@@ -2,7 +2,9 @@
 # Figures of three real nodes on this machine, each as a ratio to something known in the same run. Absolute
 # figures of a shared machine mean nothing alone. Needs wrk (Debian: apt-get install wrk).
 #
-#   scripts/bench.sh [check|writes|signins|gap]...
+#   scripts/bench.sh [check|writes|signins|gap|handover|rolling|large]...
+#
+# `large` makes USERS users first (100000), which takes minutes: each password is hashed.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 command -v wrk > /dev/null || die "wrk is not installed (Debian: apt-get install wrk)"
@@ -97,7 +99,94 @@ gap() {
   printf '%s\n' "${gaps[@]}" | sort -n | awk '{ all[NR] = $1 } END { printf "  p50 %d ms, max %d ms\n", all[int((NR + 1) / 2)], all[NR] }'
 }
 
+# Writers through all nodes while a command runs; prints what they saw. What failed, failed on two nodes in turn.
+under_load() {
+  local writing
+  mkfifo "$work/go"
+  TOKEN=$token python3 "$here/scripts/bench/load.py" 8 "$base/roles" "${urls[@]}" < "$work/go" > "$work/saw" &
+  writing=$!
+  exec 9> "$work/go"
+  sleep 2
+  "$@"
+  sleep 1
+  exec 9>&-
+  wait "$writing"
+  rm "$work/go"
+  say "  $(cat "$work/saw")"
+}
+
+operator() { (cd "$work" && "$bin" "$1" --config "$work/dev/node-$2.toml" "${@:3}"); }
+is_ready() { curl -sf --max-time 1 -o /dev/null "${urls[$1 - 1]}/ready"; }
+
+handover() {
+  local rounds=${ROUNDS:-10}
+  say "hand-over by step-down, $rounds times, under 8 writers through all nodes"
+  hand_over() { local round; for ((round = 0; round < rounds; round++)); do operator step-down 1 > /dev/null; sleep 1; done; }
+  under_load hand_over
+}
+
+# Stops a node as an init system does, and starts it again.
+restart_gently() {
+  local pid; pid=$(pid_of "$1")
+  kill "$pid"
+  while kill -0 "$pid" 2> /dev/null; do sleep 0.02; done
+  restart "$1"
+  until_ok 30 is_ready "$1" || die "node $1 does not come back"
+}
+
+rolling() {
+  say "rolling restart of three nodes, under 8 writers through all nodes"
+  roll() { local node; for node in 1 2 3; do restart_gently "$node"; done; }
+  under_load roll
+}
+
+gone() { ! members 1 | grep -q "\"node\":$1,\"is_voter\""; }
+seconds_since() { awk -v from="$1" -v to="$(now_ms)" 'BEGIN { printf "%.1f s", (to - from) / 1000 }'; }
+
+# With many users: all nodes started at once, a node whose disk is gone, a backup.
+large() {
+  local users=${USERS:-100000} begun made=0
+  begun=$(now_ms)
+  while [ "$made" -lt "$users" ]; do
+    ACCOUNT=$account TOKEN=$token RUN=$RANDOM$RANDOM wrk -t1 -c64 -d20 -s "$here/scripts/bench/users.lua" "$lead" > "$work/wrk"
+    ! grep -q 'Non-2xx' "$work/wrk" || die "$(cat "$work/wrk")"
+    made=$((made + $(awk '/requests in/ { print $1 }' "$work/wrk")))
+  done
+  say "$made users made in $(seconds_since "$begun")"
+  local node pid
+  for node in 1 2 3; do kill -9 "$(pid_of "$node")"; done
+  begun=$(now_ms)
+  for node in 1 2 3; do restart "$node"; done
+  for node in 1 2 3; do until_ok 60 is_ready "$node" || die "node $node does not start"; done
+  say "  cold start of all three after kill -9, until each is ready   $(seconds_since "$begun")"
+
+  kill -9 "$(pid_of 3)"
+  rm -rf "$work/dev/node-3"
+  operator replace 1 3 --no-wait --json | member token > "$work/token"
+  begun=$(now_ms)
+  (cd "$work" && exec "$bin" join - --config "$work/dev/node-3.toml" < "$work/token" >> "$work/dev/node-3.log" 2>&1) &
+  printf '%s' "$!" > "$work/pid-3"
+  until_ok 120 is_ready 3 || die "the new node has no place"
+  say "  a new node in the place of a wiped one, until it votes       $(seconds_since "$begun")"
+  until_ok 30 gone 3 || die "the node that was replaced is still there"
+
+  local path="$base/check?permission=deploy:prod" before
+  # The third place is that of node 4 now.
+  first=$(leader)
+  lead=${urls[(first > 3 ? 3 : first) - 1]}
+  rate -t1 -c16 -d"$span" -H "authorization: Bearer $user_token" "$lead$path"; before="$(cat "$work/rate")/s, $latency"
+  begun=$(now_ms)
+  operator backup 1 save "$work/backup" > /dev/null
+  say "  backup of $(du -k "$work/backup" | cut -f1) kB                $(seconds_since "$begun")"
+  repeat() { while [ -e "$work/go-on" ]; do operator backup 1 save "$work/backup" > /dev/null; done; }
+  touch "$work/go-on"
+  repeat & pid=$!
+  rate -t1 -c16 -d"$span" -H "authorization: Bearer $user_token" "$lead$path"
+  rm "$work/go-on"; wait "$pid"
+  say "  checks on the leader: $before; while backups are taken: $(cat "$work/rate")/s, $latency"
+}
+
 prepare
-for figure in "${@:-check writes signins gap}"; do
+for figure in "${@:-check writes signins gap handover rolling}"; do
   for name in $figure; do "$name"; done
 done

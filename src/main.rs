@@ -14,7 +14,11 @@ fn main() -> ExitCode {
 
 /// Runs a node until it is told to stop, or cannot go on.
 async fn serve(config: Config, mut stop: Stop) -> Result<(), Failure> {
-    let node = Node::start(&config, Arc::new(Metrics::new())).await?;
+    // A start may wait for others for a long time, and is given up like everything else.
+    let node = tokio::select! {
+        node = Node::start(&config, Arc::new(Metrics::new())) => node?,
+        () = stop.asked() => return Ok(()),
+    };
     tracing::info!(http = %node.http_address(), identity = ?node.cluster().identity(), "serving");
     let failed = tokio::select! {
         () = stop.asked() => None,

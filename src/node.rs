@@ -40,6 +40,7 @@ pub struct Node {
     opening: tokio::task::JoinHandle<()>,
     recording: tokio::task::JoinHandle<()>,
     keeping: tokio::task::JoinHandle<()>,
+    saving: Option<tokio::task::JoinHandle<()>>,
     fatal: watch::Receiver<Option<String>>,
 }
 
@@ -138,8 +139,12 @@ impl Node {
         let (told, fatal) = watch::channel(None);
         let recording = tokio::spawn(Arc::clone(&app).record());
         let keeping = tokio::spawn(Arc::clone(&app).keep_nodes());
+        let saving = config.backup.clone().map(|schedule| {
+            let app = Arc::clone(&app);
+            tokio::spawn(async move { app.save_backups(&schedule).await })
+        });
         let opening = tokio::spawn(watch_over(app, sources.cluster.clone(), admin, founds, told));
-        Ok(Self { sources, server, opening, recording, keeping, fatal })
+        Ok(Self { sources, server, opening, recording, keeping, saving, fatal })
     }
 
     /// The cluster this node belongs to.
@@ -175,6 +180,9 @@ impl Node {
     pub async fn stop(mut self) {
         self.opening.abort();
         self.keeping.abort();
+        if let Some(saving) = &self.saving {
+            saving.abort();
+        }
         self.server.stop().await;
         self.sources.app.stop_recording();
         if tokio::time::timeout(LAST_WORDS, &mut self.recording).await.is_err() {

@@ -52,6 +52,7 @@
 #[cfg(test)]
 extern crate self as conclave_cluster;
 
+pub mod archive;
 mod barrier;
 pub mod call;
 mod certificates;
@@ -70,6 +71,7 @@ pub mod machine;
 pub mod membership;
 mod network;
 mod node;
+pub mod offline;
 pub mod pki;
 mod raft;
 pub mod seal;

@@ -190,7 +190,7 @@ impl Opened {
 }
 
 /// Whether the node has never been a member, or an error when it has and lost what it must not lose.
-fn is_new(
+pub(crate) fn is_new(
     folder: &DataFolder,
     held: &LogState,
     recovery: &Recovery,

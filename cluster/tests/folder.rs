@@ -105,6 +105,55 @@ fn a_damaged_or_newer_identity_is_refused() {
     assert!(matches!(DataFolder::found(folder.path(), NOW), Err(FolderError::NoIdentity(_))));
 }
 
+#[test]
+fn a_folder_is_adopted_with_a_certificate_that_was_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let authority = Authority::create(NOW).unwrap();
+    let identity = Identity { cluster: authority.cluster(), node: NodeId(4) };
+    let peers = ["node-1:9080".to_owned(), "node-2:9080".to_owned()];
+    let wrong = authority.issue(NodeId(5), NOW).unwrap();
+    let adopted = DataFolder::adopt(path, identity, &wrong, &peers);
+    assert!(matches!(adopted, Err(FolderError::ForeignCertificate { .. })), "{adopted:?}");
+    assert_eq!(DataFolder::owner(path).unwrap(), None);
+    let right = authority.issue(NodeId(4), NOW).unwrap();
+    let mixed = NodeCertificate { key: wrong.key, ..right.clone() };
+    assert!(DataFolder::adopt(path, identity, &mixed, &peers).is_err());
+
+    DataFolder::adopt(path, identity, &right, &peers).unwrap();
+    let open = DataFolder::open(path).unwrap();
+    assert_eq!((open.identity(), open.peers()), (identity, &peers[..]));
+    open.mark_started().unwrap();
+    drop(open);
+    assert!(DataFolder::open(path).unwrap().peers().is_empty());
+    let again = DataFolder::adopt(path, identity, &right, &peers);
+    assert!(matches!(again, Err(FolderError::Taken { .. })), "{again:?}");
+}
+
+#[test]
+fn a_certificate_beside_another_ones_key_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::create(NOW).unwrap();
+    DataFolder::prepare(folder.path(), &authority, NodeId(2), NOW).unwrap();
+    let other = authority.issue(NodeId(2), NOW).unwrap();
+    fs::write(folder.path().join(NodeCertificate::CERTIFICATE_FILE), other.certificate).unwrap();
+    let opened = DataFolder::open(folder.path());
+    assert!(matches!(opened, Err(FolderError::ForeignCertificate { .. })), "{opened:?}");
+    assert!(opened.unwrap_err().to_string().contains("key beside it"));
+}
+
+#[test]
+fn a_cluster_is_founded_with_an_authority_that_is_there_already() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::create(NOW).unwrap();
+    let identity = DataFolder::found_with(folder.path(), &authority, NOW).unwrap();
+    assert_eq!(identity, Identity { cluster: authority.cluster(), node: NodeId(1) });
+    let kept = Authority::load(folder.path(), identity.cluster).unwrap();
+    assert_eq!(kept.fingerprint(), authority.fingerprint());
+    let again = DataFolder::found_with(folder.path(), &authority, NOW);
+    assert!(matches!(again, Err(FolderError::Taken { .. })), "{again:?}");
+}
+
 #[cfg(unix)]
 #[test]
 fn keys_are_for_the_owner_only() {

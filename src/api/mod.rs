@@ -52,7 +52,7 @@ impl Api {
         let probes = self.filter(health::routes())?;
         let docs = self.filter(docs::routes())?;
         Ok(Router::new()
-            .with(Surface::new("/v1", self.filter(native::routes())?))
+            .with(Surface::new("/v1", self.filter(native::routes())?).uploads(native::takes_upload))
             .with(Surface::new("/iam", self.filter(iam::routes())?).render(problem::detail))
             .with(
                 Surface::new("/api/v1", self.filter(keystone::routes())?)

@@ -46,6 +46,20 @@ impl KeyRing {
         Ok(Self { source, sealer, reading: Mutex::new(()) })
     }
 
+    /// Reads the keys for work on a backup or a folder that does not run. None are made: the right ones exist.
+    ///
+    /// # Errors
+    /// As [`KeyRing::open`].
+    pub fn given(source: KeySource) -> Result<Self, KekError> {
+        if let Some(path) = source.missing()? {
+            let reason = "what was sealed opens with the cluster's own only: copy it from a node, or name it with \
+                          the setting key_file";
+            return Err(KekError::Missing { path: path.to_owned(), reason });
+        }
+        let sealer = ArcSwap::from_pointee(source.read()?);
+        Ok(Self { source, sealer, reading: Mutex::new(()) })
+    }
+
     /// The keys as they are now.
     #[must_use]
     pub fn sealer(&self) -> Arc<Sealer> {

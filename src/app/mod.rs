@@ -9,6 +9,7 @@
 
 pub mod accounts;
 pub mod admit;
+pub mod backups;
 pub mod bootstrap;
 pub mod caller;
 pub mod clients;
@@ -96,6 +97,7 @@ pub struct App {
     /// Held while the membership is changed, on the leader.
     changing: tokio::sync::Mutex<()>,
     started: Instant,
+    backups: backups::Backups,
 }
 
 /// A command that was carried out.
@@ -148,6 +150,7 @@ impl App {
             observer: observer::Observer::default(),
             changing: tokio::sync::Mutex::default(),
             started: Instant::now(),
+            backups: backups::Backups::default(),
         })
     }
 

@@ -9,17 +9,20 @@
 mod admin;
 pub mod ask;
 mod audit;
+mod backup;
 mod health;
 mod join;
 mod keys;
 mod members;
 mod nodes;
 mod operator;
+mod recover;
 mod secrets;
 mod settings;
 mod setup;
 mod stop;
 mod tokens;
+mod transfer;
 
 use std::error::Error;
 use std::fmt::Display;
@@ -93,6 +96,10 @@ enum Command {
     /// Carry an audit trail off, and check one that was.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Save a backup, check one, restore from one.
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
+    Recover(recover::RecoverArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -354,6 +361,20 @@ where
                 Err(error) => return failed(&error, 2),
             };
             runtime.block_on(audit::run(command, config.as_ref()))
+        }
+        Command::Backup(command) => {
+            let config = match load(command.place(), command.place().flags()) {
+                Ok(config) => config,
+                Err(error) => return failed(&error, 2),
+            };
+            runtime.block_on(backup::run(config, command))
+        }
+        Command::Recover(args) => {
+            let config = match load(&args.place, args.place.flags()) {
+                Ok(config) => config,
+                Err(error) => return failed(&error, 2),
+            };
+            runtime.block_on(recover::run(config, args))
         }
     };
     // What is still computing has had its time to drain.

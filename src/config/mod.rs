@@ -87,6 +87,8 @@ pub struct Config {
     pub max_in_flight_per_account: usize,
     /// Log entries between two snapshots.
     pub snapshot_every: u64,
+    /// Backups that the node saves by itself.
+    pub backup: Option<BackupSchedule>,
     /// The beat of the leader.
     pub heartbeat: Duration,
     /// The shortest silence after which a node stands for election.
@@ -155,6 +157,17 @@ pub struct FirstAdmin {
     pub password: Secret<String>,
     /// Its e-mail address.
     pub email: Option<String>,
+}
+
+/// Backups of the whole cluster that a node saves by itself.
+#[derive(Clone, Debug)]
+pub struct BackupSchedule {
+    /// Where they go; made if it is not there.
+    pub folder: PathBuf,
+    /// Between two of them.
+    pub every: Duration,
+    /// How many are kept.
+    pub keep: usize,
 }
 
 /// What strangers may do. All of it is on by default.

@@ -16,8 +16,8 @@ use zeroize::Zeroizing;
 use super::sources::{Given, Values};
 use super::table::SETTINGS;
 use super::{
-    Argon2Cost, Config, ConfigError, Discovery, Doors, FirstAdmin, Keystone, LogFormat, Nodes, Origin,
-    RateLimits, TlsFiles,
+    Argon2Cost, BackupSchedule, Config, ConfigError, Discovery, Doors, FirstAdmin, Keystone, LogFormat,
+    Nodes, Origin, RateLimits, TlsFiles,
 };
 use crate::rate::Rate;
 use crate::secret::Secret;
@@ -62,6 +62,7 @@ pub(super) fn config(values: Values, notices: Vec<String>) -> Result<Config, Con
         max_in_flight: read.required("max_in_flight", number(1..=1_000_000))?,
         max_in_flight_per_account: read.required("max_in_flight_per_account", number(1..=1_000_000))?,
         snapshot_every: read.required("snapshot_every", number(100..=10_000_000))?,
+        backup: backup(&mut read)?,
         heartbeat: read.required("heartbeat", duration(ms(10)..=ms(5_000)))?,
         election_min: read.required("election_min", duration(ms(20)..=ms(30_000)))?,
         election_max: read.required("election_max", duration(ms(30)..=ms(60_000)))?,
@@ -75,6 +76,13 @@ pub(super) fn config(values: Values, notices: Vec<String>) -> Result<Config, Con
     };
     check_election(&read, &config)?;
     Ok(config)
+}
+
+fn backup(read: &mut Reader) -> Result<Option<BackupSchedule>, ConfigError> {
+    let every = read.required("backup_every", duration(MINUTE..=YEAR))?;
+    let keep = read.required("backup_keep", number(1..=10_000))?;
+    let folder: Option<PathBuf> = read.optional("backup_folder", parse)?;
+    Ok(folder.map(|folder| BackupSchedule { folder, every, keep }))
 }
 
 const MINUTE: Duration = Duration::from_mins(1);

@@ -38,7 +38,7 @@ const fn secret(name: &'static str, help: &'static str) -> Setting {
 }
 
 /// All settings.
-pub const SETTINGS: [Setting; 57] = [
+pub const SETTINGS: [Setting; 60] = [
     setting("data", "conclave-data", "data folder"),
     setting(
         "http_listen",
@@ -130,6 +130,14 @@ pub const SETTINGS: [Setting; 57] = [
     setting("max_in_flight", "4096", "commands in flight on the leader"),
     setting("max_in_flight_per_account", "512", "commands in flight on the leader for one account"),
     setting("snapshot_every", "10000", "log entries between two snapshots"),
+    setting(
+        "backup_folder",
+        "",
+        "folder into which this node saves backups of the whole cluster by itself; none without. Set it on one \
+         node, or on several, each with a folder of its own",
+    ),
+    setting("backup_every", "1d", "between two such backups, 1m to 366d"),
+    setting("backup_keep", "7", "how many of them are kept; older ones go once a newer one is checked"),
     setting("heartbeat", "50ms", "beat of the leader"),
     setting("election_min", "150ms", "shortest silence after which a node stands for election"),
     setting("election_max", "300ms", "longest silence after which a node stands for election"),

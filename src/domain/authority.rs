@@ -123,7 +123,11 @@ pub fn may(rows: &dyn Read, account: AccountId, caller: &Caller, action: &Action
         | Action::CreateFirstAdmin(_)
         | Action::Reseal(_)
         | Action::OrderNodes(_)
-        | Action::OfferSetup { .. } => return system(caller),
+        | Action::OfferSetup { .. }
+        | Action::BeginRestore { .. }
+        | Action::RestoreRows(_)
+        | Action::FinishRestore(_)
+        | Action::AbandonRestore { .. } => return system(caller),
         Action::Observe(_) => {
             system(caller)?;
             return if account == AccountId::CLUSTER { Ok(()) } else { existing_account(rows, account) };
@@ -317,6 +321,10 @@ impl Me<'_> {
             | Action::Reseal(_)
             | Action::OrderNodes(_)
             | Action::OfferSetup { .. }
+            | Action::BeginRestore { .. }
+            | Action::RestoreRows(_)
+            | Action::FinishRestore(_)
+            | Action::AbandonRestore { .. }
             | Action::Transaction(_) => Err(Rejection::Misplaced("decided elsewhere".to_owned())),
         }
     }

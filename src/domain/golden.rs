@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 
 use super::audit::{Chain, Trail};
 use super::cluster::SetupOffer;
+use super::restore::{Restore, RestorePart, is_known};
 use super::testing::MemoryRows;
 use super::{Rejection, account::AccountState, key::KeyState, membership::Membership, rows::tables};
 use samples as sample;
@@ -166,6 +167,12 @@ fn rows(text: &mut String) {
     let offer = SetupOffer { secret: sample::secret(), expires_at: sample::at() };
     tables::SETUP_OFFER.put(rows, &[], &offer).unwrap();
     put("SETUP_OFFER", rows, text);
+    let restore = Restore { id: sample::restore(), begun_at: sample::at(), parts: 300, rows: 301 };
+    tables::RESTORE.put(rows, account.as_bytes(), &restore).unwrap();
+    put("RESTORE", rows, text);
+    let part = RestorePart { rows: vec![sample::restored_row()] };
+    tables::RESTORE_PART.put(rows, b"path", &part).unwrap();
+    put("RESTORE_PART", rows, text);
     let chain = Chain { account, trail: Trail::Acts };
     let hash = chain.hash_of(&stored::audit_record());
     writeln!(text, "audit-hash {}", hex(&hash)).unwrap();
@@ -178,6 +185,7 @@ fn rows(text: &mut String) {
 fn put(table: &str, rows: &mut MemoryRows, text: &mut String) {
     let (key, row) = rows.rows.pop_first().unwrap();
     assert!(rows.rows.is_empty());
+    assert!(is_known(&key, &row.value), "{table} is not among the tables that are restored");
     let account = sample::account();
     let head = [b"a".as_slice(), account.as_bytes()].concat();
     let key = match key.strip_prefix(head.as_slice()) {

@@ -65,6 +65,10 @@ id!(
     /// One sign-in, from its opening to its end. Also the `sid` of its access tokens.
     SessionId
 );
+id!(
+    /// One try to put an account back to a backup.
+    RestoreId
+);
 
 /// An account: twelve digits, the first not zero. Chosen at random, unique by `apply`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -15,6 +15,7 @@ pub mod account;
 pub mod audit;
 pub mod authority;
 pub mod cluster;
+mod expectation;
 #[cfg(test)]
 mod golden;
 pub mod holder;
@@ -29,6 +30,7 @@ pub mod principal;
 mod properties;
 mod rejection;
 pub mod reseal;
+pub mod restore;
 pub mod role;
 pub mod rows;
 #[cfg(test)]
@@ -52,14 +54,16 @@ use account::{DefaultAccount, NewAccount};
 use audit::Observation;
 use authority::Caller;
 use cluster::ClusterSecrets;
+pub use expectation::{Expectation, Resource};
 use holder::Recovery;
-pub use id::{AccountId, ApiKeyId, ServiceId, SessionId, SubjectId, UserId};
+pub use id::{AccountId, ApiKeyId, RestoreId, ServiceId, SessionId, SubjectId, UserId};
 use key::NewSigningKey;
 use lockout::RefusedSignIn;
 use node::NodeOrder;
 pub use principal::Principal;
 pub use rejection::{Noun, Rejection};
 use reseal::Resealed;
+use restore::{NewPart, WholeRestore};
 use role::{NewRole, RoleChanges};
 pub use rows::{RawRow, Read, Rows, Stored};
 pub use secret::{PasswordHash, Sealed, SecretHash};
@@ -103,24 +107,6 @@ pub struct Origin {
     pub address: Option<String>,
     /// What the client calls itself (`User-Agent`), at most 200 characters.
     pub agent: Option<String>,
-}
-
-/// A row and the revision it must have. Revision 0 says that it must not exist.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Expectation {
-    pub resource: Resource,
-    pub revision: u64,
-}
-
-/// What an expectation can be about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Resource {
-    Account,
-    User(UserId),
-    Password(UserId),
-    ServiceAccount(ServiceId),
-    Role(RoleName),
-    Settings,
 }
 
 /// What can be ordered. Grows at the end only: variants are stored in the log.
@@ -280,6 +266,18 @@ pub enum Action {
         secret: SecretHash,
         good_for: Lifetime,
     },
+    /// The rows of a backup of the account are about to come.
+    BeginRestore {
+        id: RestoreId,
+    },
+    /// Some of them. They lie aside until all have come.
+    RestoreRows(NewPart),
+    /// All have come: the account is put back to them.
+    FinishRestore(WholeRestore),
+    /// No more will come.
+    AbandonRestore {
+        id: RestoreId,
+    },
 }
 
 /// What a command answers when it is carried out. Everything else can be read at its revision.
@@ -389,14 +387,30 @@ fn stands_in_transaction(action: &Action) -> Result<(), Rejection> {
             "a session is opened or refreshed by a command of its own".to_owned(),
         ));
     }
+    if matches!(
+        action,
+        Action::BeginRestore { .. }
+            | Action::RestoreRows(_)
+            | Action::FinishRestore(_)
+            | Action::AbandonRestore { .. }
+    ) {
+        return Err(Rejection::Misplaced("each step of a restore is a command of its own".to_owned()));
+    }
     Ok(())
 }
 
 fn perform(context: &mut Context<'_>, action: &Action) -> Result<Reply, Rejection> {
     authority::may(context.rows, context.account, context.caller, action)?;
     let reply = dispatch(context, action)?;
-    // What was seen is written down as what it was, not as the seeing of it.
-    if reply != Reply::Changed(false) && !matches!(action, Action::Observe(_)) {
+    // What was seen is written down as what it was, not as the seeing of it; a restore once it is one.
+    let is_silent = matches!(
+        action,
+        Action::Observe(_)
+            | Action::BeginRestore { .. }
+            | Action::RestoreRows(_)
+            | Action::AbandonRestore { .. }
+    );
+    if reply != Reply::Changed(false) && !is_silent {
         audit::append(context, action, &reply)?;
     }
     Ok(reply)
@@ -452,6 +466,10 @@ fn dispatch(context: &mut Context<'_>, action: &Action) -> Result<Reply, Rejecti
         Action::ProvePassword { user, revision } => lockout::prove(context, *user, *revision),
         Action::OrderNodes(order) => node::order(context, order),
         Action::OfferSetup { secret, good_for } => cluster::offer_setup(context, *secret, *good_for),
+        Action::BeginRestore { id } => restore::begin(context, *id),
+        Action::RestoreRows(part) => restore::add_part(context, part),
+        Action::FinishRestore(whole) => restore::finish(context, whole),
+        Action::AbandonRestore { id } => restore::abandon(context, *id),
     }
 }
 
@@ -459,47 +477,5 @@ impl Action {
     /// The actions of a transaction, or this one alone.
     fn each(&self) -> &[Self] {
         if let Self::Transaction(actions) = self { actions } else { std::slice::from_ref(self) }
-    }
-}
-
-impl Expectation {
-    fn check(&self, rows: &dyn Read, account: AccountId) -> Result<(), Rejection> {
-        let actual = self.resource.revision(rows, account)?;
-        if actual == self.revision {
-            return Ok(());
-        }
-        let resource = self.resource.to_string();
-        Err(Rejection::PreconditionFailed { resource, expected: self.revision, actual })
-    }
-}
-
-impl Resource {
-    /// The revision that last wrote the row; 0 where there is none.
-    ///
-    /// # Errors
-    /// [`Rejection::Damaged`] if the row does not decode.
-    pub fn revision(&self, rows: &dyn Read, account: AccountId) -> Result<u64, Rejection> {
-        Ok(match self {
-            Self::Account => account::find(rows, account)?.map(|row| row.revision),
-            Self::User(user) => user::find(rows, account, *user)?.map(|row| row.revision),
-            Self::Password(user) => user::find_password(rows, account, *user)?.map(|row| row.revision),
-            Self::ServiceAccount(id) => service::find(rows, account, *id)?.map(|row| row.revision),
-            Self::Role(role) => role::find(rows, account, role)?.map(|row| row.revision),
-            Self::Settings => settings::find(rows, account)?.map(|row| row.revision),
-        }
-        .unwrap_or_default())
-    }
-}
-
-impl std::fmt::Display for Resource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Account => f.write_str("account"),
-            Self::User(id) => write!(f, "user/{id}"),
-            Self::Password(id) => write!(f, "password/{id}"),
-            Self::ServiceAccount(id) => write!(f, "service-account/{id}"),
-            Self::Role(name) => write!(f, "role/{name}"),
-            Self::Settings => f.write_str("settings"),
-        }
     }
 }

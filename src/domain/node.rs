@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::rows::tables;
 use super::{
-    AccountId, Context, Lifetime, Noun, Read, Rejection, Reply, Sealed, SecretHash, Stored, Timestamp,
+    AccountId, Context, Lifetime, Noun, Read, Rejection, Reply, Rows, Sealed, SecretHash, Stored, Timestamp,
 };
 
 /// The number of a node, from 1. Given once and never again.
@@ -201,7 +201,7 @@ pub fn find(rows: &dyn Read, node: NodeNumber) -> Result<Option<Stored<Node>>, R
 /// # Errors
 /// As [`find`].
 pub fn list(rows: &dyn Read) -> Result<Vec<(NodeNumber, Node)>, Rejection> {
-    let found = tables::NODE.scan(rows)?.into_iter();
+    let found = tables::NODE.scan(rows, &[])?.into_iter();
     Ok(found.filter_map(|(key, row)| Some((number(&key)?, row.value))).collect())
 }
 
@@ -218,7 +218,7 @@ pub fn find_by_key(rows: &dyn Read, key: &KeyPrint) -> Result<Option<(NodeNumber
 /// # Errors
 /// As [`find`].
 pub fn tokens(rows: &dyn Read) -> Result<Vec<(JoinTokenId, JoinToken)>, Rejection> {
-    let found = tables::JOIN_TOKEN.scan(rows)?.into_iter();
+    let found = tables::JOIN_TOKEN.scan(rows, &[])?.into_iter();
     Ok(found.filter_map(|(key, row)| Some((token_id(&key)?, row.value))).collect())
 }
 
@@ -285,6 +285,18 @@ pub(super) fn described(order: &NodeOrder) -> (&'static str, String) {
         }
         NodeOrder::RevokeCertificates { node: id, .. } => ("certificate.revoke", node(id)),
     }
+}
+
+/// Forgets all nodes, tokens and the authority: rows of another cluster are to be those of a new one.
+pub(super) fn forget_all(rows: &mut dyn Rows) -> Result<(), Rejection> {
+    for (key, _) in tables::NODE.scan(rows, &[])? {
+        tables::NODE.delete(rows, &key);
+    }
+    for (key, _) in tables::JOIN_TOKEN.scan(rows, &[])? {
+        tables::JOIN_TOKEN.delete(rows, &key);
+    }
+    tables::NODE_AUTHORITY.delete(rows, &[]);
+    Ok(())
 }
 
 fn install_authority(context: &mut Context<'_>, new: &NodeAuthority) -> Result<Reply, Rejection> {

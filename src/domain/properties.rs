@@ -2,7 +2,8 @@
 //! and secrets from small pools, so that they collide all the time.
 //!
 //! One property a file: [`isolation`], [`indexes`], [`trail`], [`sessions`], [`escalation`], [`holding`],
-//! [`holders`], [`guesses`], and here that replicas agree. `PROPTEST_CASES=2000 cargo test properties` looks harder.
+//! [`holders`], [`guesses`], [`restores`], and here that replicas agree. `PROPTEST_CASES=2000 cargo test properties`
+//! looks harder.
 
 mod escalation;
 mod guesses;
@@ -12,6 +13,7 @@ mod indexes;
 mod isolation;
 mod overlay;
 mod pools;
+mod restores;
 mod sessions;
 mod steps;
 mod trail;

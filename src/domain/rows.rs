@@ -72,6 +72,21 @@ impl<V: Serialize + DeserializeOwned> Table<V> {
         Self { tag, value: PhantomData }
     }
 
+    /// The table's tag.
+    pub(super) const fn tag(&self) -> u8 {
+        self.tag
+    }
+
+    /// The table as one of [`tables::OF_ACCOUNTS`].
+    const fn kind(&self) -> Kind {
+        Kind { tag: self.tag, decodes: |value| from_bytes::<V>(value).is_ok() }
+    }
+
+    /// Reads a value of the table that comes from elsewhere.
+    pub(super) fn read(&self, value: &[u8]) -> Result<V, Rejection> {
+        from_bytes(value)
+    }
+
     /// The whole key of a row.
     #[must_use]
     pub fn key(&self, account: AccountId, rest: &[u8]) -> Vec<u8> {
@@ -156,6 +171,26 @@ impl<V: Serialize + DeserializeOwned> Table<V> {
     }
 }
 
+/// A table whose type of value is left open.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    tag: u8,
+    decodes: fn(&[u8]) -> bool,
+}
+
+/// Whether this can be a row of an account, by the part of its key behind the account and by its value: of a table
+/// that there is, and of a type that decodes.
+pub(super) fn is_row(below_account: &[u8], value: &[u8]) -> bool {
+    let Some(tag) = below_account.first() else { return false };
+    tables::OF_ACCOUNTS.iter().any(|kind| kind.tag == *tag && (kind.decodes)(value))
+}
+
+/// What all keys of an account's rows begin with.
+#[must_use]
+pub fn prefix_of(account: AccountId) -> Vec<u8> {
+    [&b"a"[..], account.as_bytes()].concat()
+}
+
 /// A table of the whole cluster: few, and none holds what belongs to an account.
 #[derive(Debug)]
 pub struct GlobalTable<V> {
@@ -194,18 +229,18 @@ impl<V: Serialize + DeserializeOwned> GlobalTable<V> {
         rows.delete(&self.key(rest));
     }
 
-    /// All rows, in key order, each with its rest: for tables that stay small.
+    /// All rows whose rest starts with `prefix`, in key order, each with its rest.
     ///
     /// # Errors
     /// [`Rejection::Damaged`] if one does not decode.
-    pub fn scan(&self, rows: &dyn Read) -> Result<Page<V>, Rejection> {
-        let head = self.key(&[]);
-        let mut raw = Vec::new();
-        rows.scan(&head, None, &mut |key, row| {
-            raw.push((key.get(head.len()..).unwrap_or_default().to_vec(), row));
+    pub fn scan(&self, rows: &dyn Read, prefix: &[u8]) -> Result<Page<V>, Rejection> {
+        let head = self.key(&[]).len();
+        let mut found = Vec::new();
+        rows.scan(&self.key(prefix), None, &mut |key, row| {
+            found.push(decode(&row).map(|row| (key.get(head..).unwrap_or_default().to_vec(), row)));
             ControlFlow::Continue(())
         });
-        raw.into_iter().map(|(rest, row)| Ok((rest, decode(&row)?))).collect()
+        found.into_iter().collect()
     }
 }
 
@@ -240,15 +275,18 @@ fn encode<V: Serialize>(value: &V) -> Result<Vec<u8>, Rejection> {
 }
 
 fn decode<V: DeserializeOwned>(row: &RawRow) -> Result<Stored<V>, Rejection> {
-    let value = match row.value.split_first() {
+    Ok(Stored { revision: row.revision, value: from_bytes(&row.value)? })
+}
+
+fn from_bytes<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, Rejection> {
+    match bytes.split_first() {
         Some((&VERSION, rest)) => match postcard::take_from_bytes(rest) {
-            Ok((value, [])) => value,
+            Ok((value, [])) => Ok(value),
             // Bytes that nobody reads are damage too.
-            Ok(_) | Err(_) => return Err(Rejection::Damaged),
+            Ok(_) | Err(_) => Err(Rejection::Damaged),
         },
-        _ => return Err(Rejection::Damaged),
-    };
-    Ok(Stored { revision: row.revision, value })
+        _ => Err(Rejection::Damaged),
+    }
 }
 
 /// Every table, with its tag: a tag is never used again for something else.
@@ -261,6 +299,7 @@ pub(super) mod tables {
     use super::super::lockout::Attempts;
     use super::super::membership::Membership;
     use super::super::node::{JoinToken, Node, NodeAuthority};
+    use super::super::restore::{Restore, RestorePart};
     use super::super::role::Role;
     use super::super::service::{ApiKey, ServiceAccount};
     use super::super::session::{RefreshPointer, Session};
@@ -269,7 +308,7 @@ pub(super) mod tables {
     use super::super::subject_key::SubjectKey;
     use super::super::user::{Password, User};
     use super::super::{AccountId, ApiKeyId, SecretHash, ServiceId, SubjectId, UserId};
-    use super::{GlobalTable, Table};
+    use super::{GlobalTable, Kind, Table};
 
     pub(crate) const ACCOUNT: Table<Account> = Table::new(0x01);
     pub(crate) const HOLDER: Table<KeyHolder> = Table::new(0x02);
@@ -336,6 +375,41 @@ pub(super) mod tables {
     pub(crate) const JOIN_TOKEN: GlobalTable<JoinToken> = GlobalTable::new(0x06);
     pub(crate) const NODE_AUTHORITY: GlobalTable<NodeAuthority> = GlobalTable::new(0x07);
     pub(crate) const SETUP_OFFER: GlobalTable<SetupOffer> = GlobalTable::new(0x08);
+    /// By account: the restore that is on its way.
+    pub(crate) const RESTORE: GlobalTable<Restore> = GlobalTable::new(0x20);
+    /// By account, then number (big endian).
+    pub(crate) const RESTORE_PART: GlobalTable<RestorePart> = GlobalTable::new(0x21);
+
+    /// Every table that accounts have: what is not here is not taken from a backup.
+    pub(crate) const OF_ACCOUNTS: [Kind; 27] = [
+        ACCOUNT.kind(),
+        HOLDER.kind(),
+        SETTINGS.kind(),
+        USER.kind(),
+        USER_NAME.kind(),
+        USER_EMAIL.kind(),
+        PASSWORD.kind(),
+        ATTEMPTS.kind(),
+        SUBJECT.kind(),
+        SUBJECT_KEY.kind(),
+        SUBJECT_KEY_HASH.kind(),
+        SERVICE.kind(),
+        SERVICE_NAME.kind(),
+        API_KEY.kind(),
+        API_KEY_HASH.kind(),
+        ROLE.kind(),
+        PERMISSION_ROLE.kind(),
+        MEMBERSHIP.kind(),
+        ROLE_MEMBER.kind(),
+        SESSION.kind(),
+        PRINCIPAL_SESSION.kind(),
+        REFRESH.kind(),
+        SESSION_EXPIRY.kind(),
+        SESSION_REFRESH.kind(),
+        SIGNING_KEY.kind(),
+        AUDIT_HEAD.kind(),
+        AUDIT.kind(),
+    ];
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::stream::Upload;
 use tokio::time::Instant;
 use warp::Filter;
 use warp::http::HeaderMap;
@@ -23,6 +24,8 @@ pub struct Context {
     pub deadline: Instant,
     /// Whether the connection is under TLS.
     pub secure: bool,
+    /// The body, where the route takes it in parts.
+    pub upload: Option<Upload>,
 }
 
 /// The name of the header that carries [`Context::request_id`] both ways.

@@ -28,6 +28,7 @@ pub mod query;
 pub mod router;
 pub mod server;
 pub mod source;
+pub mod stream;
 pub mod tls;
 
 mod connections;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use tower_service::Service;
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderMap, StatusCode};
+use warp::http::{HeaderMap, Method, StatusCode};
 use warp::reject::{self, Rejection};
 use warp::reply::{Reply, Response};
 use warp::{Filter, http::Request};
@@ -24,10 +24,14 @@ const PAGE_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 
 /// What every request below a prefix must show before anything else is looked at, by its headers and its path.
 pub type Gate = fn(&HeaderMap, &str) -> Result<(), Problem>;
 
+/// Which requests have bodies that are taken in parts.
+pub type TakesUpload = fn(&Method, &str) -> bool;
+
 /// One family of paths: its filter, and how it words errors.
 pub struct Surface {
     prefix: &'static str,
     gate: Option<Gate>,
+    takes_upload: TakesUpload,
     filter: BoxedFilter<(Response,)>,
     render: Render,
     headers: &'static [(&'static str, &'static str)],
@@ -42,6 +46,7 @@ impl Surface {
         Self {
             prefix,
             gate: None,
+            takes_upload: |_, _| false,
             filter: filter.recover(recover).unify().boxed(),
             render: problem::native,
             headers: &[],
@@ -69,6 +74,18 @@ impl Surface {
     pub fn behind(mut self, gate: Gate) -> Self {
         self.gate = Some(gate);
         self
+    }
+
+    /// Takes the bodies of these requests in parts, see [`super::stream`].
+    #[must_use]
+    pub fn uploads(mut self, takes_upload: TakesUpload) -> Self {
+        self.takes_upload = takes_upload;
+        self
+    }
+
+    /// Whether the body of such a request is taken in parts.
+    pub(super) fn takes_upload(&self, method: &Method, path: &str) -> bool {
+        (self.takes_upload)(method, path)
     }
 
     /// Serves pages for people: paths may end in `/`, and scripts and styles of this node may load.

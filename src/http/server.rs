@@ -24,6 +24,7 @@ use super::metrics::HttpMetrics;
 use super::router::Router;
 use super::service::{Edge, Ends};
 use super::source::Proxies;
+use super::stream::Holder;
 use super::tls::{self, TlsError};
 use super::watch::{Activity, Patience, Watched};
 use crate::config::Config;
@@ -280,8 +281,11 @@ impl Connection {
             let edge = edge.clone();
             let busy = activity.begin();
             async move {
-                let response = edge.answer(ends, request).await;
-                drop(busy);
+                let mut response = edge.answer(ends, request).await;
+                match response.extensions_mut().remove::<Holder>() {
+                    Some(holder) => holder.hold(busy),
+                    None => drop(busy),
+                }
                 Ok::<_, Infallible>(response)
             }
         });

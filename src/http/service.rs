@@ -29,6 +29,7 @@ use super::path::is_canonical;
 use super::problem::{self, Asked, Problem};
 use super::router::{Router, Surface, default_content_security_policy, no_route};
 use super::source::Proxies;
+use super::stream::Upload;
 use crate::clock::{Clock, SystemClock};
 use crate::rate::Allowance;
 
@@ -72,6 +73,7 @@ impl Edge {
             source: self.proxies.source(ends.peer.ip(), &headers),
             deadline: started,
             secure: ends.secure,
+            upload: None,
         };
         let span = tracing::debug_span!("request", id = &*id, method = %asked);
         let outcome = AssertUnwindSafe(self.handle(ends, surface, parts, body, context).instrument(span))
@@ -121,9 +123,16 @@ impl Edge {
             return Ok(granted);
         }
         let surface = surface.ok_or_else(no_route)?;
-        let body = self.read(body).await?;
-        // The caller's five seconds start when we have all of the request.
-        context.deadline = Instant::now() + self.request_timeout;
+        let body = if surface.takes_upload(&parts.method, parts.uri.path()) {
+            context.upload = Some(Upload::new(body, self.body_timeout));
+            context.deadline = Instant::now() + UPLOAD;
+            Bytes::new()
+        } else {
+            let body = self.read(body).await?;
+            // The caller's five seconds start when we have all of the request.
+            context.deadline = Instant::now() + self.request_timeout;
+            body
+        };
         let deadline = context.deadline;
         let mut request = Request::from_parts(parts, Full::new(body));
         request.extensions_mut().insert(context);
@@ -181,6 +190,9 @@ impl Edge {
         }
     }
 }
+
+/// The longest that a body in parts may take with all that is done about it.
+const UPLOAD: Duration = Duration::from_hours(4);
 
 /// Reads up to the limit. What goes beyond is taken off the wire for a while and thrown away, because a
 /// client that is still sending when we close may never see why.

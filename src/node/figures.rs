@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use conclave_cluster::{Cluster, DiskUsage, Role, Status};
+use conclave_cluster::{Clock, Cluster, DiskUsage, Role, Status, SystemClock};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -14,6 +14,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::app::App;
+use crate::app::backups::BackupStats;
 use crate::app::observer::ObserverStats;
 use crate::auth::hasher::HasherStats;
 use crate::tenants::{Tenants, TenantsStats};
@@ -45,6 +46,7 @@ impl Collector for Figures {
         page.hasher(sources.app.hasher.stats())?;
         page.tenants(sources.tenants.stats())?;
         page.observer(sources.app.observer_stats())?;
+        page.backups(sources.app.backup_stats())?;
         page.gauge(
             "conclave_verifier_cached_tokens",
             "Access tokens whose signature is remembered",
@@ -165,6 +167,21 @@ impl Page<'_> {
             "Checks and denials that were not written down",
             stats.lost,
         )
+    }
+
+    /// The age only once there is one: nobody is to be woken by an age of nothing.
+    fn backups(&mut self, stats: BackupStats) -> fmt::Result {
+        if let Some(last) = stats.last_success {
+            let age = SystemClock.now().0.saturating_sub(last.0) / 1_000;
+            self.gauge("conclave_backup_age_seconds", "Since the newest backup that this node saved", age)?;
+            self.gauge(
+                "conclave_backup_last_success_timestamp_seconds",
+                "When it was made, in seconds since 1970",
+                last.0 / 1_000,
+            )?;
+        }
+        self.counter("conclave_backup_saved", "Backups saved by the schedule", stats.saved)?;
+        self.counter("conclave_backup_failures", "Backups that the schedule could not save", stats.failed)
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {

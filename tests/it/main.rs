@@ -10,6 +10,7 @@
 #![allow(clippy::similar_names, reason = "a story may tell of roots and robots")]
 
 mod at_rest;
+mod backups;
 mod bad_input;
 mod cli;
 mod client;

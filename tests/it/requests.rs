@@ -134,7 +134,7 @@ impl Things {
             ("GET" | "DELETE", _)
             | (
                 "POST",
-                "disable" | "enable" | "signing-keys" | "reload" | "promote" | "demote" | "rotate",
+                "disable" | "enable" | "signing-keys" | "reload" | "promote" | "demote" | "rotate" | "restore",
             )
             | ("PUT", "{role}") => {
                 return None;

@@ -141,8 +141,8 @@ fn unmet(address: &str, error: &io::Error) -> EnrolError {
     let address = address.to_owned();
     let not_a_node = |reason: String| EnrolError::NotPeerPort { address: address.clone(), reason };
     let Some(fault) = tls_fault(error) else {
-        let hung_up = matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
-        return not_a_node(if hung_up { "it hung up".to_owned() } else { error.to_string() });
+        // A node with too much to do hangs up like that, and so does many a stranger.
+        return EnrolError::Lost { address, reason: error.to_string() };
     };
     let rustls::Error::InvalidCertificate(fault) = fault else { return not_a_node(fault.to_string()) };
     let unix = |time: &UnixTime| LogTime(time.as_secs().saturating_mul(1000));

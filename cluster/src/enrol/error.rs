@@ -34,7 +34,7 @@ pub enum EnrolError {
     /// Something answers there, and it is no node.
     #[error(
         "{address} is not the peer port of a Conclave node of this release ({reason}): nodes listen for peers on a \
-         port of their own, 9080 by default, not on that for HTTP"
+         port of their own, not on the one that clients use"
     )]
     NotPeerPort {
         /// As it was given.
@@ -100,7 +100,9 @@ pub enum EnrolError {
         reason: String,
     },
     /// The connection ended before the answer was there.
-    #[error("{address} hung up before it answered ({reason}): try again")]
+    #[error(
+        "{address} hung up before it answered ({reason}): try again, and check that it is the peer address of a node"
+    )]
     Lost {
         /// As it was given.
         address: String,

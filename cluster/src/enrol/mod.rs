@@ -61,6 +61,9 @@ pub const MOST_BYTES: usize = 64 << 10;
 pub(crate) struct Desk {
     /// Taken away when the node stops: it holds the node, as a rule.
     handler: RwLock<Option<Arc<dyn EnrolHandler>>>,
+    /// For all who come.
+    doors: Semaphore,
+    /// For those who are answered. The others are told to come again.
     places: Semaphore,
 }
 
@@ -78,7 +81,8 @@ enum Kind {
 
 impl Desk {
     pub(crate) fn new() -> Self {
-        Self { handler: RwLock::default(), places: Semaphore::new(MOST_AT_ONCE) }
+        let (doors, places) = (Semaphore::new(MOST_CONNECTIONS), Semaphore::new(MOST_AT_ONCE));
+        Self { handler: RwLock::default(), doors, places }
     }
 
     pub(crate) fn set_handler(&self, handler: Option<Arc<dyn EnrolHandler>>) {
@@ -93,6 +97,8 @@ impl Desk {
         cluster: ClusterId,
         fence: Option<&Fence>,
     ) {
+        // More than that is no cluster that grows. They are not even told.
+        let Ok(_door) = self.doors.try_acquire() else { return };
         let served = async {
             let Ok(_place) = self.places.try_acquire() else {
                 // Nothing of theirs is read.
@@ -177,7 +183,9 @@ async fn write_bounded(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::
     to.flush().await
 }
 
-/// Connections that are answered at the same time.
+/// Connections at the same time. Each is soon over.
+const MOST_CONNECTIONS: usize = 32;
+/// Those of them that are answered.
 const MOST_AT_ONCE: usize = 8;
 /// All of a connection: TLS, request, and answer.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -27,6 +27,7 @@ use crate::clock::LogTime;
 use crate::files::{self, FileError};
 use crate::identity::{ClusterId, Identity, NodeId};
 use crate::machine::FIRST_LEVEL;
+use crate::offline::swap;
 use crate::pki::{Authority, NodeCertificate, PkiError};
 use crate::seal::{DataKeyError, Vault};
 
@@ -97,6 +98,13 @@ pub enum FolderError {
     /// The key of the node's sealed certificate.
     #[error(transparent)]
     Key(#[from] DataKeyError),
+    /// Neither the old folder nor the new one.
+    #[error(
+        "{}: a restore or a recovery of this folder was interrupted: run the same command again, and it goes on. \
+         Nothing of the old folder is lost",
+        .0.display()
+    )]
+    Interrupted(PathBuf),
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -112,6 +120,8 @@ impl DataFolder {
     pub const FORMAT: u32 = 2;
     /// The format of a folder that programs from before levels can use.
     const FORMAT_WITHOUT_LEVEL: u32 = 1;
+    pub(crate) const LOG: &'static str = "log";
+    pub(crate) const STATE: &'static str = "state";
 
     /// Makes `path` the folder of `node`, with a certificate from `authority`. Used by whoever sets up
     /// several nodes at once; a node that founds a cluster does it by itself when it first starts.
@@ -189,6 +199,7 @@ impl DataFolder {
     /// is not for the node that it names.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let lock = take_lock(path)?;
+        swap::check(path)?;
         let file = read_file(path)?.ok_or_else(|| FolderError::NoIdentity(path.to_owned()))?;
         let identity = file.identity();
         if !certificate::is_sealed(path)? {
@@ -242,6 +253,12 @@ impl DataFolder {
         Ok(())
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whose folder it is.
     #[must_use]
     pub fn identity(&self) -> Identity {
@@ -291,13 +308,13 @@ impl DataFolder {
     /// The folder of the Raft log; whether it exists tells a node that has run from a new one.
     #[must_use]
     pub fn log(&self) -> PathBuf {
-        self.path.join(LOG)
+        self.path.join(Self::LOG)
     }
 
     /// The folder of durable state and snapshots.
     #[must_use]
     pub fn state(&self) -> PathBuf {
-        self.path.join(STATE)
+        self.path.join(Self::STATE)
     }
 }
 
@@ -344,11 +361,12 @@ impl IdentityFile {
 
 /// Makes the folder if need be. Nobody's data may lie in it.
 fn check_empty(path: &Path) -> Result<(), FolderError> {
+    swap::check(path)?;
     files::create_folder(path)?;
     if let Some(owner) = read_identity(path)? {
         return Err(FolderError::Taken { path: path.to_owned(), owner });
     }
-    for part in [LOG, STATE] {
+    for part in [DataFolder::LOG, DataFolder::STATE] {
         if path.join(part).exists() {
             return Err(FolderError::NoIdentity(path.to_owned()));
         }
@@ -392,7 +410,7 @@ fn read_file(path: &Path) -> Result<Option<IdentityFile>, FolderError> {
     table.try_into().map(Some).map_err(|error: toml::de::Error| bad(error.to_string()))
 }
 
-fn take_lock(path: &Path) -> Result<File, FolderError> {
+pub(crate) fn take_lock(path: &Path) -> Result<File, FolderError> {
     if !path.is_dir() {
         return Err(FolderError::NoIdentity(path.to_owned()));
     }
@@ -405,6 +423,3 @@ fn take_lock(path: &Path) -> Result<File, FolderError> {
         Err(TryLockError::Error(source)) => Err(FileError { path: name, source }.into()),
     }
 }
-
-const LOG: &str = "log";
-const STATE: &str = "state";

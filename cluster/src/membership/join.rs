@@ -51,9 +51,14 @@ pub(crate) async fn join(
         let answer = if core.leads() {
             admit(core, core.node(), core.member.clone(), false).await
         } else {
-            let target = hint.take().or_else(|| candidate(core, peers, round));
-            let Some(target) = target else { return Err(StartError::NotJoined(last)) };
-            ask(core, target, coming.is_new).await
+            match hint.take().or_else(|| candidate(core, peers, round)) {
+                Some(target) => ask(core, target, coming.is_new).await,
+                // A cluster of one whose address has changed leads soon, and then corrects it by itself.
+                None if core.knows_itself(coming.may_learn) => {
+                    JoinAnswer::NotNow("it does not lead yet".to_owned())
+                }
+                None => return Err(StartError::NotJoined(last)),
+            }
         };
         let mut pause = SHORTEST_PAUSE;
         match answer {

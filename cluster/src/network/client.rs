@@ -178,6 +178,7 @@ impl Link {
             }
             Welcome::Accepted { node } => Err(io::Error::other(format!("it is node {node} by now"))),
             Welcome::Refused { reason } => Err(io::Error::other(format!("refused: {reason}"))),
+            // One peer's word is enough: it is a member, and has it from the replicated state.
             Welcome::Fenced { reason } => {
                 self.tls.fence.told(&reason);
                 Err(io::Error::other(format!("refused for good: {reason}")))

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time;
 use tokio_rustls::LazyConfigAcceptor;
@@ -79,10 +79,7 @@ async fn accept(listener: TcpListener, tls: Tls, service: Arc<dyn Service>, desk
         let stream = accepted(&listener).await;
         while connections.try_join_next().is_some() {}
         let (tls, service, desk) = (tls.clone(), Arc::clone(&service), Arc::clone(&desk));
-        connections.spawn(async move {
-            connection(stream, tls, service, desk).await;
-            drop(place);
-        });
+        connections.spawn(connection(stream, place, tls, service, desk));
     }
 }
 
@@ -100,7 +97,13 @@ pub(crate) async fn accepted(listener: &TcpListener) -> TcpStream {
     }
 }
 
-async fn connection(stream: TcpStream, tls: Tls, service: Arc<dyn Service>, desk: Arc<Desk>) {
+async fn connection(
+    stream: TcpStream,
+    place: OwnedSemaphorePermit,
+    tls: Tls,
+    service: Arc<dyn Service>,
+    desk: Arc<Desk>,
+) {
     let greeting = async {
         let start = begin(stream).await?;
         if is_enrolment(&start) { Ok(Greeted::Enrolment(start)) } else { greet(start, &tls).await }
@@ -108,6 +111,8 @@ async fn connection(stream: TcpStream, tls: Tls, service: Arc<dyn Service>, desk
     match time::timeout(GREETING, greeting).await {
         Ok(Ok(Greeted::Peer(peer))) => serve(peer, service, tls).await,
         Ok(Ok(Greeted::Enrolment(start))) => {
+            // The places are for peers; the desk has its own.
+            drop(place);
             let config = Arc::clone(&tls.ends().enrolment);
             desk.serve(start, config, tls.identity.cluster, Some(&tls.fence)).await;
         }

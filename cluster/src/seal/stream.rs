@@ -91,12 +91,27 @@ pub(crate) struct SealedReader<R> {
     given: usize,
     number: u64,
     is_over: bool,
+    is_bad: bool,
 }
 
 impl<R: BufRead> SealedReader<R> {
     /// Reads nothing yet, and so cannot fail.
     pub(crate) fn new(from: R, data_key: std::sync::Arc<DataKey>) -> Self {
-        Self { from, data_key, key: None, block: Vec::new(), given: 0, number: 0, is_over: false }
+        Self {
+            from,
+            data_key,
+            key: None,
+            block: Vec::new(),
+            given: 0,
+            number: 0,
+            is_over: false,
+            is_bad: false,
+        }
+    }
+
+    /// The number of the block that was opened last, or that does not open; from 1, and 0 for the head.
+    pub(crate) fn block(&self) -> u64 {
+        self.number + u64::from(self.is_bad)
     }
 
     fn begin(&mut self) -> io::Result<LessSafeKey> {
@@ -133,6 +148,7 @@ impl<R: BufRead> Read for SealedReader<R> {
                 // What did not open must not be given out by the next call.
                 self.block.clear();
                 self.given = 0;
+                self.is_bad = true;
                 return Err(error);
             }
         }

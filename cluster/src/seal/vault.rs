@@ -13,6 +13,7 @@ use super::header::{self, Header, Kind};
 use super::{KeyWrapper, WrapError};
 use crate::files;
 use crate::identity::Identity;
+use crate::offline::BEFORE_RECOVERY;
 
 /// The data keys below one folder, and the wrapper that opens them.
 ///
@@ -227,7 +228,7 @@ fn read(file: &Path) -> Result<Header, DataKeyError> {
     }
 }
 
-/// Every data key's file, but those of copies that were given up.
+/// Every data key's file, but those of copies that were given up, and of the cluster before a recovery.
 fn files_below(root: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![(root.to_owned(), 0)];
@@ -242,7 +243,7 @@ fn files_below(root: &Path) -> io::Result<Vec<PathBuf>> {
             let name = entry.file_name();
             let name = name.to_string_lossy();
             if entry.file_type()?.is_dir() {
-                if depth < DEEPEST && !name.starts_with(GIVEN_UP) {
+                if depth < DEEPEST && !name.starts_with(GIVEN_UP) && !name.starts_with(BEFORE_RECOVERY) {
                     folders.push((entry.path(), depth + 1));
                 }
             } else if name == DATA_KEY_FILE || name.ends_with(".dek") {

@@ -49,6 +49,28 @@ impl State {
         changes
     }
 
+    /// Changes rows as one command at the next revision, outside any log: for a state that a cluster is made anew
+    /// from. Nothing changes when `change` fails.
+    pub(crate) fn amend<T, E>(
+        &mut self,
+        machine: &dyn Machine,
+        at: LogTime,
+        change: impl FnOnce(LogTime, u64, &mut Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let (at, revision) = (self.meta.at.max(at), self.meta.revision + 1);
+        let mut transaction = Transaction::new(&self.rows, revision);
+        let done = change(at, revision, &mut transaction)?;
+        let writes = transaction.into_writes();
+        (self.meta.at, self.meta.revision) = (at, revision);
+        let mut changes = Changes::new();
+        let mut replaced = Vec::new();
+        for (key, written) in writes {
+            replaced.extend(self.write_row(machine, key, written.as_ref(), &mut changes));
+        }
+        self.keep_history(replaced, &mut changes);
+        Ok(done)
+    }
+
     fn arrive(&mut self, position: LogPosition, changes: &mut Changes) {
         // Replaying the log from its very start makes up for whatever was lost before.
         if self.meta.applied.is_none() && position.index == 0 {

@@ -11,7 +11,7 @@ use super::history::{History, Past};
 use super::meta::{LogPosition, Meta};
 use super::record::{Record, Space, decode_past, decode_request, decode_row};
 use super::requests::Requests;
-use super::row::{Key, Rows};
+use super::row::{Key, Row, Rows};
 use super::view::View;
 
 /// How much is remembered, and for how long. Every node of a cluster must have the same: they decide what is
@@ -67,6 +67,36 @@ impl State {
     #[must_use]
     pub fn empty(limits: Limits) -> Self {
         Self { limits, ..Self::default() }
+    }
+
+    /// The state of these rows and nothing else; revision, time and the rest are those of `meta`.
+    pub(crate) fn of_rows<E>(
+        machine: &dyn Machine,
+        limits: Limits,
+        rows: impl Iterator<Item = Result<(Key, Row), E>>,
+        meta: Meta,
+    ) -> Result<Self, E> {
+        let mut state = Self::empty(limits);
+        let mut digest = 0_u128;
+        for row in rows {
+            let (key, row) = row?;
+            let hash = Record::row(&key, &row).hash();
+            digest = digest.wrapping_add(hash);
+            state.count_in_group(machine, &key, hash, true);
+            state.rows.insert(key, row);
+        }
+        // Nothing is remembered of earlier revisions.
+        state.meta = Meta { digest, oldest: meta.revision, ..meta };
+        Ok(state)
+    }
+
+    /// The same without history and remembered requests.
+    pub(crate) fn without_past(&self, machine: &dyn Machine) -> Self {
+        let rows =
+            self.rows.iter().map(|(key, row)| Ok::<_, std::convert::Infallible>((key.clone(), row.clone())));
+        match Self::of_rows(machine, self.limits, rows, self.meta.clone()) {
+            Ok(state) => state,
+        }
     }
 
     /// What reads see of it.

@@ -51,6 +51,7 @@ pub use image::{Limits, State};
 pub use memory::MemoryDisk;
 pub use meta::{LogPosition, Meta};
 pub use record::Space;
+pub(crate) use record::{Record, decode_row};
 pub use recovery::Recovery;
 pub use row::{Key, Row, Value};
 pub use snapshot::SnapshotInfo;

@@ -41,14 +41,14 @@ impl Space {
 
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Record {
+pub(crate) struct Record {
     pub(super) space: Space,
-    pub(super) key: Key,
-    pub(super) value: Vec<u8>,
+    pub(crate) key: Key,
+    pub(crate) value: Vec<u8>,
 }
 
 impl Record {
-    pub(super) fn row(key: &Key, row: &Row) -> Self {
+    pub(crate) fn row(key: &Key, row: &Row) -> Self {
         let mut value = Vec::with_capacity(Self::row_bytes(row));
         value.extend_from_slice(&row.revision.to_le_bytes());
         value.extend_from_slice(&row.value);
@@ -82,7 +82,7 @@ impl Record {
     }
 
     /// This record's share of the digest.
-    pub(super) fn hash(&self) -> u128 {
+    pub(crate) fn hash(&self) -> u128 {
         let mut hasher = SipHasher24::new_with_keys(DIGEST_KEYS.0, DIGEST_KEYS.1);
         hasher.write(&[self.space.number()]);
         // The length keeps a byte from wandering between key and value.
@@ -93,7 +93,7 @@ impl Record {
     }
 }
 
-pub(super) fn decode_row(value: &[u8]) -> Option<Row> {
+pub(crate) fn decode_row(value: &[u8]) -> Option<Row> {
     let (revision, value) = take_u64(value)?;
     Some(Row { revision, value: value.into() })
 }

@@ -128,6 +128,21 @@ impl Store {
         Ok((Self { inner: Arc::new(inner) }, recovered.recovery))
     }
 
+    /// Makes a folder that is still empty hold `state`: as a snapshot, and as a durable copy. Blocks.
+    pub(crate) fn lay_down(folder: &Folder, state: &State) -> Result<SnapshotInfo, Fault> {
+        let disk = FolderDisk::open(folder, watch::Sender::new(Durability::default()))?;
+        let write = || {
+            let mut sink = disk.create_snapshot()?;
+            let info = snapshot::write(state, &mut sink)?;
+            sink.keep(&info.id())?;
+            Ok(info)
+        };
+        let info = write().map_err(|error: std::io::Error| Fault::io("writing a snapshot", &error))?;
+        disk.begin(state, true)?;
+        disk.close();
+        Ok(info)
+    }
+
     /// The rows as they stand on this node.
     #[must_use]
     pub fn view(&self) -> View {

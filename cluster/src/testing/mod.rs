@@ -14,7 +14,7 @@ mod clients;
 mod clock;
 mod disk;
 pub(crate) mod keys;
-mod machine;
+pub(crate) mod machine;
 mod nemesis;
 mod network;
 mod random;

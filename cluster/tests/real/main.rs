@@ -7,12 +7,14 @@
     reason = "helpers of tests; lints know only the tests themselves"
 )]
 
+mod certificates;
 mod harness;
 mod join;
 #[path = "../../src/testing/keys.rs"]
 mod keys;
 mod levels;
 mod machine;
+mod offline;
 mod reads;
 mod restart;
 mod sealing;

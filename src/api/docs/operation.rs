@@ -65,6 +65,7 @@ pub(in crate::api) struct Operation {
     is_stamped: bool,
     query: Vec<Value>,
     body: Option<Body>,
+    takes_bytes: bool,
     success: Success,
     refusals: BTreeSet<u16>,
     /// Refusals with a body of their own: status, what it says, schema.
@@ -114,6 +115,7 @@ impl Operation {
             is_stamped: kind != Kind::Local,
             query: Vec::new(),
             body: None,
+            takes_bytes: false,
             success: Success { status: 204, content: None, headers: REVISION },
             refusals: BTreeSet::new(),
             own_refusals: Vec::new(),
@@ -217,6 +219,18 @@ impl Operation {
     /// 200 with a body in another format than JSON.
     pub(in crate::api) fn gives_text(self, format: &'static str) -> Self {
         self.succeeds(200, Some((format, json!({"type": "string"}))), REVISION)
+    }
+
+    /// 200 with bytes, in parts.
+    pub(in crate::api) fn gives_bytes(self) -> Self {
+        let schema = json!({"type": "string", "format": "binary"});
+        self.succeeds(200, Some(("application/octet-stream", schema)), REVISION)
+    }
+
+    /// Takes bytes, in parts.
+    pub(in crate::api) fn takes_bytes(mut self) -> Self {
+        self.takes_bytes = true;
+        self
     }
 
     /// 200 with this body, and the tag of what it shows.
@@ -369,6 +383,11 @@ impl Operation {
             if let Some(body) = &self.body {
                 let content = json!({"schema": body.schema, "example": body.example});
                 let body = json!({"required": body.is_required, "content": {"application/json": content}});
+                members.insert("requestBody".to_owned(), body);
+            }
+            if self.takes_bytes {
+                let content = json!({"schema": {"type": "string", "format": "binary"}});
+                let body = json!({"required": true, "content": {"application/octet-stream": content}});
                 members.insert("requestBody".to_owned(), body);
             }
         }

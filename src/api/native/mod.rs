@@ -6,6 +6,7 @@
 mod accounts;
 mod admins;
 mod audit;
+mod backups;
 mod checks;
 mod cluster;
 mod join_tokens;
@@ -25,6 +26,7 @@ mod transactions;
 mod users;
 mod workflows;
 
+pub(super) use backups::takes_upload;
 use conclave_cluster::state::View;
 
 use super::call::{Call, bad_id};
@@ -46,6 +48,7 @@ pub fn routes() -> Vec<Route> {
         accounts::routes(),
         admins::routes(),
         audit::routes(),
+        backups::routes(),
         checks::routes(),
         cluster::routes(),
         join_tokens::routes(),
@@ -96,6 +99,7 @@ pub(super) fn operations() -> Vec<Group> {
                 join_tokens::operations(),
                 setup::operations(),
                 admins::operations(),
+                backups::operations(),
                 keys::operations(),
             ]
             .concat(),

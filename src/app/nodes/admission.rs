@@ -18,8 +18,9 @@ use tokio::time::Instant;
 use super::letter::{self, Admitted, JoinProof, JoinRequest, KeyFileText, Knock, Reply};
 use super::{App, Failure, Request, said};
 use crate::auth::join_token;
-use crate::domain::node::{self, Admission, JoinTokenId, NodeOrder, Part, TokenFault};
+use crate::domain::node::{self, Admission, JoinTokenId, NodeNumber, NodeOrder, Part, TokenFault};
 use crate::domain::{Origin, Rejection};
+use crate::replica::Freshness;
 
 /// Answers who knocks, with an [`App`] that somebody else holds.
 pub struct Doorkeeper(pub Weak<App>);
@@ -87,6 +88,7 @@ impl App {
                 ));
             }
         };
+        self.register_members(request).await?;
         let done = self.order_nodes(NodeOrder::Admit { by, key: print }, request).await?;
         let (number, row) =
             node::find_by_key(&done.view, &print)?.ok_or(Failure::Internal("an admitted node has no row"))?;
@@ -101,6 +103,20 @@ impl App {
             key_file,
             is_learner: row.part == Part::Learner,
         })
+    }
+
+    /// Writes down whoever is a member and not written down yet, as a founder right after its start: the next id is
+    /// counted from those that are.
+    async fn register_members(&self, request: &Request) -> Result<(), Failure> {
+        let view = self.view(Freshness::Linearizable, request.deadline).await?;
+        for (step, member) in (100..).zip(&self.cluster.status().members) {
+            let node = NodeNumber(member.node.0);
+            if node::find(&view, node)?.is_none() {
+                self.order_nodes(NodeOrder::Register { node, part: Part::Voter }, &request.step(step))
+                    .await?;
+            }
+        }
+        Ok(())
     }
 
     fn check_clock(&self, theirs_ms: u64) -> Result<(), NotLetIn> {

@@ -13,6 +13,7 @@ use super::super::node::{
 };
 use super::super::policy::PasswordPolicy;
 use super::super::reseal::{Resealed, SealedSecret};
+use super::super::restore::{NewPart, RestoredRow, WholeRestore};
 use super::super::role::{NewRole, RoleChanges};
 use super::super::service::{Client, NewApiKey, NewServiceAccount};
 use super::super::session::{Family, Grant, Method, NewRefresh, NewSession, Proof, Refresh, Rotation};
@@ -21,8 +22,8 @@ use super::super::subject_key::NewSubjectKey;
 use super::super::user::{NewUser, UserChanges, UserStatus};
 use super::super::{
     AccountId, Action, Actor, ApiKeyId, Command, Email, Expectation, Label, Lifetime, Noun, Origin,
-    PasswordHash, Permission, Principal, Rejection, Reply, Resource, RoleName, Sealed, SecretHash, ServiceId,
-    SessionId, SubjectId, Timestamp, UserId, UserName,
+    PasswordHash, Permission, Principal, Rejection, Reply, Resource, RestoreId, RoleName, Sealed, SecretHash,
+    ServiceId, SessionId, SubjectId, Timestamp, UserId, UserName,
 };
 
 pub(super) fn account() -> AccountId {
@@ -212,6 +213,10 @@ fn later_actions() -> Vec<Action> {
         Action::SetRoles { principal: Principal::User(self::user()), roles: vec![role()] },
         Action::OrderNodes(NodeOrder::Remove { node: NodeNumber(300) }),
         Action::OfferSetup { secret: secret(), good_for: Lifetime(300) },
+        Action::BeginRestore { id: restore() },
+        Action::RestoreRows(NewPart { id: restore(), number: 300, rows: vec![restored_row()] }),
+        Action::FinishRestore(WholeRestore { id: restore(), parts: 300, rows: 301, backup: 302 }),
+        Action::AbandonRestore { id: restore() },
     ]
 }
 
@@ -261,6 +266,14 @@ pub(super) fn join_token() -> JoinTokenId {
 
 pub(super) fn node_authority() -> NodeAuthority {
     NodeAuthority { certificate: "pem".to_owned(), key: sealed() }
+}
+
+pub(super) fn restore() -> RestoreId {
+    RestoreId::new(uuid(0xa7))
+}
+
+pub(super) fn restored_row() -> RestoredRow {
+    RestoredRow { key: vec![1, 2], value: vec![3, 4, 5] }
 }
 
 fn new_subject_key() -> NewSubjectKey {

@@ -33,7 +33,7 @@ const KEYED: usize = 3;
 
 /// A command with gaps.
 #[derive(Clone, Debug)]
-struct Step {
+pub(super) struct Step {
     account: u8,
     /// Mostly whoever has the account's key.
     by: Option<u8>,
@@ -111,7 +111,7 @@ fn subject_action() -> impl Strategy<Value = Action> {
     ]
 }
 
-fn history() -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn history() -> impl Strategy<Value = Vec<Step>> {
     let action = prop_oneof![1 => holder_action(), 2 => subject_action()];
     let wait = prop_oneof![8 => Just(0_u64), 3 => Just(1_000), 1 => Just(3_600_000)];
     let ends_in = prop_oneof![Just(500_u64), Just(2_000), Just(7_200_000), Just(40_000_000_000)];
@@ -122,13 +122,13 @@ fn history() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// Three accounts, of which each has a key to begin with, and the time.
-struct Holders {
-    rows: MemoryRows,
-    at: Timestamp,
+pub(super) struct Holders {
+    pub(super) rows: MemoryRows,
+    pub(super) at: Timestamp,
 }
 
 impl Holders {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut holders = Self { rows: MemoryRows::default(), at: Timestamp(1_000_000_000) };
         // The last one is still to be opened.
         for n in 0..ACCOUNTS - 1 {
@@ -166,7 +166,7 @@ impl Holders {
         Command { account, by, origin: Origin::default(), expect: Vec::new(), action }
     }
 
-    fn take(&mut self, step: &Step) -> (Command, Result<Reply, Rejection>) {
+    pub(super) fn take(&mut self, step: &Step) -> (Command, Result<Reply, Rejection>) {
         self.at = self.at.plus(Lifetime(step.wait_ms));
         let command = self.command(step);
         let result = self.rows.apply(self.at, &command);
@@ -187,7 +187,7 @@ fn global(rows: &MemoryRows, tag: u8) -> BTreeSet<Vec<u8>> {
     rows.rows.keys().filter(|key| key.starts_with(&[b'g', tag])).map(|key| key[2..].to_vec()).collect()
 }
 
-fn secrets_lead_to_their_account(rows: &MemoryRows) {
+pub(super) fn secrets_lead_to_their_account(rows: &MemoryRows) {
     let (mut keys, mut recoveries) = (BTreeSet::new(), BTreeSet::new());
     for account in (0..ACCOUNTS).map(account) {
         let holder = tables::HOLDER.get(rows, account, &[]).unwrap().map(|row| row.value);
@@ -206,7 +206,7 @@ fn secrets_lead_to_their_account(rows: &MemoryRows) {
     assert_eq!(global(rows, 0x04), recoveries, "HOLDER_RECOVERY");
 }
 
-fn names_are_there_for_a_reason(rows: &MemoryRows, account: AccountId, now: Timestamp) {
+pub(super) fn names_are_there_for_a_reason(rows: &MemoryRows, account: AccountId, now: Timestamp) {
     let mut reasons = BTreeSet::new();
     let mut hashes = BTreeMap::new();
     let mut live = BTreeMap::<Vec<u8>, usize>::new();

@@ -28,7 +28,7 @@ proptest! {
     }
 }
 
-fn check(world: &World) {
+pub(super) fn check(world: &World) {
     let mut root_emails = BTreeMap::new();
     for account in (0..ACCOUNTS).map(account) {
         users(world, account, &mut root_emails);

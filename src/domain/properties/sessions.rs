@@ -16,7 +16,7 @@ use super::{config, history};
 type Life = (AccountId, SessionId, Timestamp);
 
 #[derive(Default)]
-struct Memory {
+pub(super) struct Memory {
     dead: BTreeSet<Life>,
     /// Spent tokens, with the life of the session that each belonged to.
     spent: BTreeMap<(AccountId, SecretHash), Life>,
@@ -51,7 +51,7 @@ fn watch(steps: &[Step]) -> Result<(), TestCaseError> {
 }
 
 impl Memory {
-    fn spend(&mut self, taken: &Taken) -> Result<(), String> {
+    pub(super) fn spend(&mut self, taken: &Taken) -> Result<(), String> {
         let account = taken.command.account;
         if let (Action::RefreshSession(rotation), Ok(Reply::SessionOpened { session, .. })) =
             (&taken.command.action, &taken.result)
@@ -65,7 +65,7 @@ impl Memory {
         Ok(())
     }
 
-    fn look(&mut self, world: &World, account: AccountId) -> Result<(), String> {
+    pub(super) fn look(&mut self, world: &World, account: AccountId) -> Result<(), String> {
         for n in 0..SESSIONS {
             let id = super::pools::session(n);
             let Some(found) = session::find(&world.rows, account, id).unwrap() else { continue };

@@ -51,7 +51,7 @@ fn is_pruned(after: &MemoryRows, key: &[u8]) -> bool {
 }
 
 /// Whether the chain has no break and ends where its head says.
-fn is_whole(rows: &MemoryRows, account: AccountId) -> bool {
+pub(super) fn is_whole(rows: &MemoryRows, account: AccountId) -> bool {
     let head = audit::head(rows, account, Trail::Acts);
     let (Ok(head), Ok(records)) = (head, audit::list(rows, account, Trail::Acts, 0, usize::MAX)) else {
         return false;

@@ -17,7 +17,9 @@ use super::{account_of, urls};
 use crate::harness::{NEW_PASSWORD, PASSWORD, World, unique};
 
 /// Operations of the native API that the library leaves to others, with the reason.
-const WITHOUT_METHOD: [&str; 0] = [];
+///
+/// Bodies that do not fit into memory, with a file at one end, are the program's: `conclave backup`.
+const WITHOUT_METHOD: [&str; 2] = ["GET /v1/cluster/backup", "POST /v1/cluster/accounts/{account}/restore"];
 
 #[tokio::test]
 async fn every_operation_has_a_method_that_works() {
@@ -100,11 +102,11 @@ async fn of_nodes(client: &Client) {
     for refused in [
         client.demote_member(operator(), NOBODY).await,
         client.replace_member(operator(), NOBODY, 1).await,
+        client.remove_member(operator(), NOBODY).await,
         client.step_down(operator(), Some(NOBODY)).await,
     ] {
         assert_eq!(refused.unwrap_err().status(), Some(409));
     }
-    assert_eq!(client.remove_member(operator(), NOBODY).await.unwrap_err().status(), Some(404));
     let rotated = client.rotate_node_certificate(operator(), 2).await.unwrap().value;
     let all = client.node_certificates(operator()).await.unwrap().value.certificates;
     let listed = all.iter().find(|each| each.serial == rotated.serial).unwrap();

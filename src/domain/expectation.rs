@@ -1,0 +1,67 @@
+//! What a caller saw before it gave an order, and what must still be so when the order is decided.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AccountId, Read, Rejection, RoleName, ServiceId, UserId, account, role, service, settings, user,
+};
+
+/// A row and the revision it must have. Revision 0 says that it must not exist.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expectation {
+    pub resource: Resource,
+    pub revision: u64,
+}
+
+/// What an expectation can be about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Resource {
+    Account,
+    User(UserId),
+    Password(UserId),
+    ServiceAccount(ServiceId),
+    Role(RoleName),
+    Settings,
+}
+
+impl Expectation {
+    pub(super) fn check(&self, rows: &dyn Read, account: AccountId) -> Result<(), Rejection> {
+        let actual = self.resource.revision(rows, account)?;
+        if actual == self.revision {
+            return Ok(());
+        }
+        let resource = self.resource.to_string();
+        Err(Rejection::PreconditionFailed { resource, expected: self.revision, actual })
+    }
+}
+
+impl Resource {
+    /// The revision that last wrote the row; 0 where there is none.
+    ///
+    /// # Errors
+    /// [`Rejection::Damaged`] if the row does not decode.
+    pub fn revision(&self, rows: &dyn Read, account: AccountId) -> Result<u64, Rejection> {
+        Ok(match self {
+            Self::Account => account::find(rows, account)?.map(|row| row.revision),
+            Self::User(user) => user::find(rows, account, *user)?.map(|row| row.revision),
+            Self::Password(user) => user::find_password(rows, account, *user)?.map(|row| row.revision),
+            Self::ServiceAccount(id) => service::find(rows, account, *id)?.map(|row| row.revision),
+            Self::Role(role) => role::find(rows, account, role)?.map(|row| row.revision),
+            Self::Settings => settings::find(rows, account)?.map(|row| row.revision),
+        }
+        .unwrap_or_default())
+    }
+}
+
+impl std::fmt::Display for Resource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Account => f.write_str("account"),
+            Self::User(id) => write!(f, "user/{id}"),
+            Self::Password(id) => write!(f, "password/{id}"),
+            Self::ServiceAccount(id) => write!(f, "service-account/{id}"),
+            Self::Role(name) => write!(f, "role/{name}"),
+            Self::Settings => f.write_str("settings"),
+        }
+    }
+}
