@@ -29,7 +29,7 @@ impl App {
         request: &Request,
     ) -> Result<Signed, Failure> {
         let view = self.view(Freshness::Linearizable, request.deadline).await?;
-        let authority = self.node_authority(&view)?;
+        let authority = self.node_authority()?;
         let validity = self.settings.nodes.certificate_lifetime;
         let now = LogTime(self.now(&view).0);
         let signed = authority
