@@ -31,6 +31,7 @@ pub mod setup;
 pub mod sign_in;
 pub mod terms;
 pub mod tokens;
+pub mod upgrade;
 pub mod users;
 
 use std::num::NonZeroUsize;
@@ -39,6 +40,7 @@ use std::sync::{Arc, OnceLock};
 use conclave_cluster::state::View;
 use conclave_cluster::{Clock, Cluster, LogTime};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::auth::hasher::Hasher;
 use crate::auth::keys::{KeyAlgorithm, VerifyingKey};
@@ -98,6 +100,7 @@ pub struct App {
     changing: tokio::sync::Mutex<()>,
     started: Instant,
     backups: backups::Backups,
+    programs: upgrade::Programs,
 }
 
 /// A command that was carried out.
@@ -151,6 +154,7 @@ impl App {
             changing: tokio::sync::Mutex::default(),
             started: Instant::now(),
             backups: backups::Backups::default(),
+            programs: upgrade::Programs::default(),
         })
     }
 
@@ -168,13 +172,15 @@ impl App {
     /// # Errors
     /// The rule that refused it, or why it could not be decided in time.
     pub async fn execute(&self, command: &Command, request: &Request) -> Result<Done, Failure> {
+        self.is_known_to_all(command, request.deadline).await?;
         let proposed = request.proposed();
         let decided =
             self.orders.execute(command, proposed.id, proposed.fingerprint, request.deadline).await?;
         if decided.replayed {
             self.must_still_be(command, &decided, request).await?;
         }
-        let now = self.cluster.wait_revision(decided.revision, request.deadline).await?;
+        let applying = self.cluster.wait_revision(decided.revision, request.deadline);
+        let now = applying.instrument(tracing::debug_span!("apply")).await?;
         let view = now.as_of(decided.revision).unwrap_or(now);
         Ok(Done { revision: decided.revision, at: decided.at, reply: decided.reply, view })
     }

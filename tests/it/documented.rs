@@ -289,6 +289,7 @@ async fn operators(asker: &mut Asker<'_>) {
     as_operator(asker);
     for route in [
         "GET /v1/cluster/members",
+        "GET /v1/cluster/reports",
         "GET /v1/cluster/accounts?limit=1",
         "GET /v1/cluster/audit?raw=true",
         "GET /v1/cluster/audit/head",

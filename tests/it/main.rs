@@ -23,6 +23,7 @@ mod failover;
 mod folders;
 mod framing;
 mod harness;
+mod https;
 mod iam;
 mod keys;
 mod keystone;

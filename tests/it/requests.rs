@@ -134,12 +134,15 @@ impl Things {
             ("GET" | "DELETE", _)
             | (
                 "POST",
-                "disable" | "enable" | "signing-keys" | "reload" | "promote" | "demote" | "rotate" | "restore",
+                "disable" | "enable" | "signing-keys" | "reload" | "restore" | "promote" | "demote"
+                | "rotate",
             )
             | ("PUT", "{role}") => {
                 return None;
             }
-            ("POST", _) if route.pattern.starts_with("/v1/cluster/members/") && verb == "revoke" => return None,
+            ("POST", _) if route.pattern.starts_with("/v1/cluster/members/") && verb == "revoke" => {
+                return None;
+            }
             ("POST", "setup") if route.pattern == "/v1/cluster/setup" => return None,
             ("POST", "setup") => json!({"secret": "none", "username": name, "password": PASSWORD}),
             ("POST", "replace") => json!({"with": 1}),

@@ -13,6 +13,7 @@ use conclave_cluster::{MemberStatus, NodeId, Refused, Status};
 use tokio::time::Instant;
 
 use super::{App, Failure};
+use crate::domain::level;
 use crate::domain::node::{self, Node, NodeNumber, NodeOrder, Part};
 
 /// What the keeper remembers between two rounds; nothing of it matters to another leader.
@@ -69,7 +70,8 @@ impl App {
 
     /// What the node does for itself, and what it does for all when it leads: neither waits for the other to succeed.
     async fn keep_node(&self, memory: &mut Memory) -> Result<(), Failure> {
-        if !self.is_open() {
+        // All that follows is written into rows that nodes of the first release do not know.
+        if !self.is_open() || self.level()? < level::OPERATIONS {
             return Ok(());
         }
         let own = self.keep_own(memory).await;

@@ -12,6 +12,7 @@ mod memberships;
 mod nodes;
 mod page;
 mod passwords;
+mod reports;
 mod roles;
 mod service_accounts;
 mod sessions;
@@ -35,6 +36,7 @@ pub use nodes::{
 };
 pub use page::{Page, Pages};
 pub use passwords::{Breach, PasswordStrength};
+pub use reports::{NodeReport, Reports};
 pub use roles::{NewRole, Role, RoleChanges, Roles};
 pub use service_accounts::{
     ApiKey, ApiKeyStatus, KeyForm, NewApiKey, NewServiceAccount, ServiceAccount, ServiceAccountWithKey,

@@ -5,10 +5,10 @@ use std::time::Duration;
 use conclave::api::Api;
 use conclave::auth::kek::Kek;
 use conclave::client::native::{
-    AccountState, ApiKeyStatus, AuditQuery, JoinTokenState, LockoutRule, NewAccount, NewAdmin, NewApiKey, NewJoinToken, NewRole,
-    NewServiceAccount, NewUser, NodeRole, Principal, PrincipalKind, Question, RoleChanges, SealingRole,
-    ServiceStatus, SessionRefresh, SettingsChanges, Setup, SignInMethod, Step, Trail, Transaction, UserChanges,
-    UserStatus, WorkflowQuestion,
+    AccountState, ApiKeyStatus, AuditQuery, JoinTokenState, LockoutRule, NewAccount, NewAdmin, NewApiKey,
+    NewJoinToken, NewRole, NewServiceAccount, NewUser, NodeRole, Principal, PrincipalKind, Question,
+    RoleChanges, SealingRole, ServiceStatus, SessionRefresh, SettingsChanges, Setup, SignInMethod, Step,
+    Trail, Transaction, UserChanges, UserStatus, WorkflowQuestion,
 };
 use conclave::client::{Client, Consistency, Error, Session};
 
@@ -61,6 +61,8 @@ async fn every_operation_has_a_method_that_works() {
     let keys = client.key_status(operator.clone()).await.unwrap();
     assert_eq!((keys.keys[0].role, keys.outdated), (SealingRole::Seals, 0));
     assert_eq!(client.reload_keys(operator.clone()).await.unwrap().value.now.keys, keys.value.keys);
+    let reports = client.node_reports(operator.clone()).await.unwrap().value;
+    assert!(reports.reports.len() == 3 && reports.reports.iter().all(|report| report.silent.is_none()));
     let status = client.cluster_status(operator).await.unwrap();
     assert_eq!((status.node, status.members.len()), (1, 3));
     assert!(status.role != NodeRole::Unknown && status.members.iter().all(|member| member.is_voter));

@@ -26,7 +26,11 @@ fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().flatten() {
         let target = to.join(entry.file_name());
-        if entry.path().is_dir() { copy(&entry.path(), &target) } else { drop(fs::copy(entry.path(), target)) }
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target)
+        } else {
+            drop(fs::copy(entry.path(), target))
+        }
     }
 }
 
@@ -37,7 +41,8 @@ async fn certificates_are_rotated_while_requests_go_on_and_a_stolen_one_is_refus
     let account = Account::open(&client).await;
     write(&client, &account, 0, "role").await;
     let before = eventually("all three are written down", async || {
-        Some(good(&crew, 0)).filter(|all| all.iter().map(|(node, _)| node).collect::<BTreeSet<_>>().len() == 3)
+        Some(good(&crew, 0))
+            .filter(|all| all.iter().map(|(node, _)| node).collect::<BTreeSet<_>>().len() == 3)
     })
     .await;
 
@@ -45,11 +50,8 @@ async fn certificates_are_rotated_while_requests_go_on_and_a_stolen_one_is_refus
     crew.kill(1);
     let thief = crew.add("");
     copy(&crew.data(1), &crew.data(thief));
-    fs::copy(
-        crew.settings(1).with_file_name("own.kek"),
-        crew.settings(thief).with_file_name("own.kek"),
-    )
-    .unwrap();
+    fs::copy(crew.settings(1).with_file_name("own.kek"), crew.settings(thief).with_file_name("own.kek"))
+        .unwrap();
     crew.start(1);
     crew.ready(1).await;
 
@@ -125,10 +127,7 @@ async fn certificates_are_renewed_before_they_end() {
     let account = Account::open(&client).await;
     assert_eq!(serial(&good(&crew, 0)), 1);
     // With a third of its minute left.
-    eventually("a second certificate of node 2", async || {
-        (serial(&good(&crew, 0)) >= 2).then_some(())
-    })
-    .await;
+    eventually("a second certificate of node 2", async || (serial(&good(&crew, 0)) >= 2).then_some(())).await;
     write(&client, &account, 1, "renewed").await;
     // The new one is what it comes back with.
     crew.kill(1);

@@ -42,7 +42,10 @@ async fn a_read_replica_serves_and_never_votes_until_it_is_promoted() {
     assert_eq!(crew.leader(0).await, third);
     crew.insist(third, &["demote", "3"]).await;
     let all = crew.voters(0, 2).await;
-    assert_eq!((&member(&all, 3)["is_voter"], &member(&all, 3)["wanted"]), (&json!(false), &json!("learner")));
+    assert_eq!(
+        (&member(&all, 3)["is_voter"], &member(&all, 3)["wanted"]),
+        (&json!(false), &json!("learner"))
+    );
     write(&client, &account, third, "after").await;
     crew.kill(third);
     crew.start(third);

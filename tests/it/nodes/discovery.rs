@@ -22,7 +22,8 @@ fn machines(count: usize) -> Crew {
     let addresses: Vec<String> = (0..count).map(|machine| crew.peer(machine)).collect();
     for machine in 0..count {
         let text = fs::read_to_string(crew.settings(machine)).unwrap();
-        let more = format!("discover = {addresses:?}\nauthority_file = {:?}\n", secrets.join("authority.pem"));
+        let more =
+            format!("discover = {addresses:?}\nauthority_file = {:?}\n", secrets.join("authority.pem"));
         fs::write(crew.settings(machine), text + &more).unwrap();
     }
     crew

@@ -142,10 +142,7 @@ async fn a_member_that_is_dead_for_long_goes_by_itself_down_to_a_floor() {
     let first = (leader + 1) % 4;
     let gone = crew.node(first);
     crew.kill(first);
-    eventually("the dead one is gone", async || {
-        (!crew.nodes(leader).contains(&gone)).then_some(())
-    })
-    .await;
+    eventually("the dead one is gone", async || (!crew.nodes(leader).contains(&gone)).then_some(())).await;
     crew.voters(leader, 3).await;
     // Those that are left are as few as there may be.
     let second = (leader + 2) % 4;

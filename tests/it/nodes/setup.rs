@@ -29,7 +29,8 @@ async fn a_setup_link_works_once_on_any_node_whoever_races() {
 
     // Six at once, at both nodes: one gets in.
     let bodies: Vec<Value> = (0..6).map(|number| body(&secret, &format!("admin-{number}"))).collect();
-    let asked = bodies.iter().enumerate().map(|(node, body)| client.post(node, "/v1/setup").json(body).send());
+    let asked =
+        bodies.iter().enumerate().map(|(node, body)| client.post(node, "/v1/setup").json(body).send());
     let replies: Vec<_> = join_all(asked).await.into_iter().map(Result::unwrap).collect();
     let made: Vec<_> = replies.iter().filter(|reply| reply.status == 201).collect();
     assert_eq!(made.len(), 1, "{replies:?}");
@@ -42,7 +43,10 @@ async fn a_setup_link_works_once_on_any_node_whoever_races() {
     for machine in 0..2 {
         crew.refuses(machine, &["setup"], 1, "conclave admin create");
         let log = crew.log(machine);
-        assert!(!log.contains(&secret) && !log.contains(&void) && !log.contains(PASSWORD), "a secret is logged");
+        assert!(
+            !log.contains(&secret) && !log.contains(&void) && !log.contains(PASSWORD),
+            "a secret is logged"
+        );
     }
 
     // The page that the link opens.
@@ -53,7 +57,9 @@ async fn a_setup_link_works_once_on_any_node_whoever_races() {
         assert!(policy.contains(rule), "{policy}");
     }
     let html = String::from_utf8_lossy(&page.body).into_owned();
-    for (file, kind) in [("/setup/page.js", "text/javascript; charset=utf-8"), ("/setup/page.css", "text/css; charset=utf-8")] {
+    for (file, kind) in
+        [("/setup/page.js", "text/javascript; charset=utf-8"), ("/setup/page.css", "text/css; charset=utf-8")]
+    {
         assert!(html.contains(file), "{html}");
         let reply = client.get(0, file).await.is(200);
         assert_eq!(reply.header("content-type"), Some(kind));
