@@ -124,7 +124,7 @@ impl Node {
         forwards.serve(Arc::new(NodeErrands(Arc::downgrade(&app))));
         cluster.set_enrol_handler(Arc::new(Doorkeeper(Arc::downgrade(&app))));
 
-        let sources = Arc::new(Sources { cluster, tenants, app: Arc::clone(&app) });
+        let sources = Arc::new(Sources { cluster, tenants, app: Arc::clone(&app), tls: http.tls.clone() });
         let http_metrics = metrics.register(|registry| {
             registry.register_collector(Box::new(Figures(Arc::downgrade(&sources))));
             app.counts().register(registry);

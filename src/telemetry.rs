@@ -1,9 +1,12 @@
-//! Logs and metrics of the process.
+//! Logs, metrics and traces of the process.
 //!
 //! # Why
 //! - Logs go to standard error, so that what a command prints can be piped.
 //! - A panic is logged by its place, and by its message only when that is part of the program: a formatted
 //!   one may hold data of a request.
+
+mod export;
+pub mod trace;
 
 use std::io::IsTerminal;
 use std::panic::{self, PanicHookInfo};
@@ -11,27 +14,61 @@ use std::sync::{Mutex, PoisonError};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use tracing_subscriber::EnvFilter;
+use tokio::runtime::Handle;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-use crate::config::LogFormat;
+use crate::config::{Config, LogFormat};
+pub use export::{ExportStats, stats as export_stats};
 
-/// Starts logging for the whole process. A second call changes nothing.
+/// What must be told that the process ends.
+#[derive(Debug)]
+#[must_use = "what was not exported yet is lost"]
+pub struct Telemetry(Option<export::Exporting>);
+
+impl Telemetry {
+    /// Sends what is not exported yet, for a second at most.
+    pub async fn end(self) {
+        if let Some(exporting) = self.0 {
+            exporting.end().await;
+        }
+    }
+}
+
+/// Starts logging for the whole process, and the export of spans where the settings name a collector. A second call
+/// changes nothing.
 ///
-/// `filter` is a level or a list of `module=level`, checked by the configuration; a bad one logs `info`.
-pub fn start_logging(filter: &str, format: LogFormat) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    let started = match format {
-        LogFormat::Text => builder.finish().try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
+/// A bad filter, which the configuration refuses, logs `info`.
+pub fn start(config: &Config, runtime: &Handle) -> Telemetry {
+    let filter = EnvFilter::try_new(&config.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let lines = match config.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let lines = tracing_subscriber::registry().with(lines.with_filter(filter));
+    let (started, exporting) = match &config.otlp {
+        None => (lines.try_init(), None),
+        Some(otlp) => {
+            let (tracer, exporting) = export::start(otlp, config.base_url(), runtime);
+            // Whatever is logged, all of our own spans.
+            let ours = filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("conclave"));
+            let spans = tracing_opentelemetry::layer()
+                .with_tracer(tracer)
+                .with_location(false)
+                .with_threads(false)
+                .with_tracked_inactivity(false)
+                .with_filter(ours);
+            trace::spans_are_exported();
+            (lines.with(spans).try_init(), Some(exporting))
+        }
     };
     if started.is_ok() {
         panic::set_hook(Box::new(log_panic));
     }
+    Telemetry(exporting)
 }
 
 fn log_panic(info: &PanicHookInfo<'_>) {

@@ -21,7 +21,7 @@ use crate::raft::Member;
 use crate::seal::{DataKeyError, DataKeyStatus};
 use crate::state::View;
 use crate::status::{self, Status};
-use crate::usage::DiskUsage;
+use crate::usage::{DiskUsage, LogSyncs};
 
 /// A running node of a cluster. Clones are the same node.
 ///
@@ -160,6 +160,12 @@ impl Cluster {
     #[must_use]
     pub fn disk_usage(&self) -> Option<DiskUsage> {
         self.node.disk_usage()
+    }
+
+    /// Syncs of its log since the start.
+    #[must_use]
+    pub fn log_syncs(&self) -> LogSyncs {
+        self.node.log_syncs()
     }
 
     /// Whether it can serve: it has caught up since its start, knows a leader, is not refused, and is not stopping.

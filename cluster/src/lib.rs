@@ -100,4 +100,4 @@ pub use raft::Member;
 pub use seal::KeyWrapper;
 pub use state::View;
 pub use status::{MemberStatus, Role, Status};
-pub use usage::DiskUsage;
+pub use usage::{DiskUsage, LogSyncs};

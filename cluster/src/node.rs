@@ -31,7 +31,7 @@ use crate::raft::service::RaftService;
 use crate::raft::{Member, Raft, convert, settings};
 use crate::seal::Vault;
 use crate::state::{Durability, LogPosition, Store};
-use crate::usage::{self, DiskUsage};
+use crate::usage::{self, DiskUsage, LogSyncs};
 use crate::wire::{JoinAnswer, Request, Response};
 
 /// What a node stands on.
@@ -166,6 +166,10 @@ impl Node {
     pub(crate) fn require_level(&self, level: u32) -> Result<(), FolderError> {
         let mut folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
         folder.as_mut().map_or(Ok(()), |folder| folder.require_level(level))
+    }
+
+    pub(crate) fn log_syncs(&self) -> LogSyncs {
+        self.log.syncs()
     }
 
     /// What its data folder holds; nothing when it has none, or has let go of it.

@@ -40,6 +40,7 @@ use std::sync::{Arc, OnceLock};
 use conclave_cluster::state::View;
 use conclave_cluster::{Clock, Cluster, LogTime};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::auth::hasher::Hasher;
 use crate::auth::keys::{KeyAlgorithm, VerifyingKey};
@@ -178,7 +179,8 @@ impl App {
         if decided.replayed {
             self.must_still_be(command, &decided, request).await?;
         }
-        let now = self.cluster.wait_revision(decided.revision, request.deadline).await?;
+        let applying = self.cluster.wait_revision(decided.revision, request.deadline);
+        let now = applying.instrument(tracing::debug_span!("apply")).await?;
         let view = now.as_of(decided.revision).unwrap_or(now);
         Ok(Done { revision: decided.revision, at: decided.at, reply: decided.reply, view })
     }

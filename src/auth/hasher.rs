@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use argon2::Block;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use tokio::sync::oneshot;
+use tracing::Instrument;
 use zeroize::Zeroize;
 
 use super::password::Password;
@@ -174,7 +175,8 @@ impl Hasher {
         let (reply, answer) = oneshot::channel();
         let id = self.pool.0.enqueue(Job { id: 0, password, salt, params, reply })?;
         let _place = Place { shared: &self.pool.0, id };
-        answer.await.unwrap_or(Err(HashError::Unavailable))
+        // From its place in the queue to the hash.
+        answer.instrument(tracing::debug_span!("hash")).await.unwrap_or(Err(HashError::Unavailable))
     }
 }
 

@@ -10,12 +10,14 @@ mod admin;
 pub mod ask;
 mod audit;
 mod backup;
+mod doctor;
 mod health;
 mod join;
 mod keys;
 mod members;
 mod nodes;
 mod operator;
+mod pinned;
 mod recover;
 mod secrets;
 mod settings;
@@ -33,9 +35,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use tokio::runtime::Runtime;
 
 use crate::config::{Config, Flags};
-use crate::{dev, telemetry};
+use crate::dev;
+use crate::telemetry::{self, Telemetry};
 
 pub use stop::Stop;
 
@@ -85,6 +89,9 @@ enum Command {
     },
     /// Say by the exit code whether the node of this machine is ready.
     Health(PlaceArgs),
+    /// Look at all that makes a node or its cluster ill: disk, keys, clocks, certificates, members, states. Exits with 1
+    /// when something fails.
+    Doctor(MembersArgs),
     /// Print every setting: what it does, its default, its names in the environment. A file of settings to begin with.
     Settings,
     /// Look at the key-encryption keys, or replace them while the nodes serve.
@@ -261,8 +268,10 @@ where
                 Ok(config) => config,
                 Err(error) => return failed(&error, 2),
             };
-            start_logging(&config);
-            runtime.block_on(async { serve(config, Stop::new(args.stop_with_stdin)?).await })
+            let telemetry = start_telemetry(&config, &runtime);
+            let ended = runtime.block_on(async { serve(config, Stop::new(args.stop_with_stdin)?).await });
+            runtime.block_on(telemetry.end());
+            ended
         }
         Command::Join(args) => {
             let read = join::token(args.token.as_deref())
@@ -271,8 +280,8 @@ where
                 Ok(read) => read,
                 Err(error) => return failed(&*error, 2),
             };
-            start_logging(&config);
-            runtime.block_on(async {
+            let telemetry = start_telemetry(&config, &runtime);
+            let ended = runtime.block_on(async {
                 join::enrol_here(&config, &token).await?;
                 if args.no_start {
                     return Ok(());
@@ -281,7 +290,9 @@ where
                 let ended = serve(config, Stop::new(args.start.stop_with_stdin)?).await;
                 telling.abort();
                 ended
-            })
+            });
+            runtime.block_on(telemetry.end());
+            ended
         }
         Command::Secrets { folder } => secrets::make(&folder),
         Command::Token(command) => match settings(command.place()) {
@@ -320,6 +331,7 @@ where
             Ok(config) => runtime.block_on(health::check(&config)),
             Err(error) => return failed(&error, 2),
         },
+        Command::Doctor(args) => runtime.block_on(doctor::run(settings(&args.place), args.json)),
         Command::Dev(args) => runtime.block_on(async {
             let options = dev::Options { nodes: args.nodes, port: args.port, folder: args.data };
             dev::run(options, Stop::new(false)?).await.map_err(Failure::from)
@@ -385,11 +397,12 @@ where
     }
 }
 
-fn start_logging(config: &Config) {
-    telemetry::start_logging(&config.log_level, config.log_format);
+fn start_telemetry(config: &Config, runtime: &Runtime) -> Telemetry {
+    let telemetry = telemetry::start(config, runtime.handle());
     for notice in &config.notices {
         tracing::warn!("{notice}");
     }
+    telemetry
 }
 
 /// Prints a line for whoever reads on; not `println!`, which panics where nobody does.

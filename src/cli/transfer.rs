@@ -13,16 +13,14 @@ use hyper::{Method, Request, Response, header};
 use hyper_util::rt::TokioIo;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::Failure;
-use super::ask::reachable;
+use super::{Failure, ask};
 use crate::auth::key_file::KeySource;
 use crate::config::Config;
 
 /// Between two parts, and for a connection.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// A restore answers once all of it is done.
 const LONGEST: Duration = Duration::from_hours(4);
 const PART_BYTES: usize = 256 * 1024;
@@ -68,11 +66,12 @@ pub(super) async fn next_part(body: &mut Incoming) -> io::Result<Option<Bytes>> 
         match timeout(PATIENCE, body.frame()).await? {
             None => return Ok(None),
             Some(Err(error)) => return Err(io::Error::other(error)),
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(bytes) => return Ok(Some(bytes)),
-                // Trailers, which our nodes do not send.
-                Err(_) => {}
-            },
+            // All but data would be trailers, which our nodes do not send.
+            Some(Ok(frame)) => {
+                if let Ok(bytes) = frame.into_data() {
+                    return Ok(Some(bytes));
+                }
+            }
         }
     }
 }
@@ -113,21 +112,15 @@ where
 }
 
 async fn exchange(config: &Config, request: Request<Body>) -> Result<Response<Incoming>, Failure> {
-    let node = config.http_listen;
-    if config.tls.is_some() {
-        return Err(format!("this node speaks TLS: ask {} with curl", config.base_url()).into());
-    }
-    let no_answer = |error: &dyn std::fmt::Display| {
-        format!("no node answers at {node}: {error}; is it running, are these its settings?")
-    };
-    let connected = timeout(PATIENCE, TcpStream::connect(reachable(node))).await.map_err(io::Error::from);
-    let stream = connected.flatten().map_err(|error| no_answer(&error))?;
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| no_answer(&error))?;
+    let connected = timeout(PATIENCE, ask::connect(config)).await.map_err(io::Error::from).flatten();
+    let stream = connected.map_err(|error| ask::no_answer(config, &error))?;
+    let broken = |error: hyper::Error| ask::no_answer(config, &ask::io_error(error));
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     // It ends with the reply's body.
     tokio::spawn(connection);
     let answered = timeout(LONGEST, sender.send_request(request)).await;
-    Ok(answered.map_err(|error| no_answer(&error))?.map_err(|error| no_answer(&error))?)
+    let answered = answered.map_err(|late| ask::no_answer(config, &late.into()))?;
+    answered.map_err(broken)
 }
 
 async fn text(mut response: Response<Incoming>) -> Result<String, Failure> {

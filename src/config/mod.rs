@@ -22,6 +22,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hyper::http::Uri;
+
 use crate::rate::Rate;
 use crate::secret::Secret;
 
@@ -99,6 +101,8 @@ pub struct Config {
     pub log_level: String,
     /// How it is written.
     pub log_format: LogFormat,
+    /// Where spans go; nowhere without.
+    pub otlp: Option<Otlp>,
     /// HTTP connections open at once.
     pub max_connections: usize,
     /// HTTP connections open at once from one address.
@@ -218,6 +222,15 @@ pub struct Argon2Cost {
     pub iterations: u32,
     /// Lanes.
     pub parallelism: u32,
+}
+
+/// Where spans go, and how many.
+#[derive(Clone, Debug)]
+pub struct Otlp {
+    /// The collector's address for traces, plain HTTP.
+    pub endpoint: Uri,
+    /// Of the traces that no caller has decided about, so many are exported: from 0 to 1.
+    pub sample_ratio: f64,
 }
 
 /// How log lines are written.

@@ -17,7 +17,7 @@ use super::sources::{Given, Values};
 use super::table::SETTINGS;
 use super::{
     Argon2Cost, BackupSchedule, Config, ConfigError, Discovery, Doors, FirstAdmin, Keystone, LogFormat,
-    Nodes, Origin, RateLimits, TlsFiles,
+    Nodes, Origin, Otlp, RateLimits, TlsFiles,
 };
 use crate::rate::Rate;
 use crate::secret::Secret;
@@ -68,6 +68,7 @@ pub(super) fn config(values: Values, notices: Vec<String>) -> Result<Config, Con
         election_max: read.required("election_max", duration(ms(30)..=ms(60_000)))?,
         log_level: read.required("log_level", log_level)?,
         log_format: read.required("log_format", log_format)?,
+        otlp: otlp(&mut read)?,
         max_connections: read.required("max_connections", number(1..=1_000_000))?,
         max_connections_per_address: read.required("max_connections_per_address", number(1..=1_000_000))?,
         request_timeout: read.required("request_timeout", duration(ms(100)..=MINUTE))?,
@@ -370,10 +371,42 @@ fn discovery(read: &mut Reader) -> Result<Option<Discovery>, ConfigError> {
     }
 }
 
+fn otlp(read: &mut Reader) -> Result<Option<Otlp>, ConfigError> {
+    let endpoint = read.optional("otlp_endpoint", collector)?;
+    let sample_ratio = read.required("otlp_sample_ratio", ratio)?;
+    Ok(endpoint.map(|endpoint| Otlp { endpoint, sample_ratio }))
+}
+
+/// The address for traces below that of a collector, as OTLP has it.
+fn collector(text: &str) -> Result<Uri, String> {
+    let bad = || format!("`{text}` is not the address of a collector, like http://127.0.0.1:4318");
+    let uri: Uri = text.trim().parse().map_err(|_| bad())?;
+    if uri.scheme_str() == Some("https") {
+        return Err(
+            "is https, which is not supported: run a collector beside the node, and let that send on"
+                .to_owned(),
+        );
+    }
+    if uri.scheme_str() != Some("http") || uri.query().is_some() {
+        return Err(bad());
+    }
+    let authority = uri.authority().ok_or_else(bad)?;
+    let path = uri.path().trim_end_matches('/');
+    let path = if path.ends_with(TRACES) { path.to_owned() } else { format!("{path}{TRACES}") };
+    format!("http://{authority}{path}").parse().map_err(|_| bad())
+}
+
+const TRACES: &str = "/v1/traces";
+
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.trim().parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    ratio.ok_or_else(|| format!("`{text}` is not a number from 0 to 1, like 0.01"))
+}
+
 fn nodes(read: &mut Reader) -> Result<Nodes, ConfigError> {
     Ok(Nodes {
         promote_after: read.required("promote_after", duration(ms(0)..=DAY))?,
-        remove_dead_after: read.optional("remove_dead_after", duration(MINUTE..=YEAR))?,
+        remove_dead_after: read.optional("remove_dead_after", duration(ms(1000)..=YEAR))?,
         min_voters: read.required("min_voters", number(1..=9))?,
         certificate_lifetime: read.required("node_certificate_lifetime", duration(MINUTE..=YEAR * 10))?,
     })

@@ -38,7 +38,7 @@ const fn secret(name: &'static str, help: &'static str) -> Setting {
 }
 
 /// All settings.
-pub const SETTINGS: [Setting; 60] = [
+pub const SETTINGS: [Setting; 62] = [
     setting("data", "conclave-data", "data folder"),
     setting(
         "http_listen",
@@ -147,6 +147,16 @@ pub const SETTINGS: [Setting; 60] = [
         "what is logged: error, warn, info, debug, trace, or module=level, ...",
     ),
     setting("log_format", "text", "text or json"),
+    setting(
+        "otlp_endpoint",
+        "",
+        "collector that gets traces as OTLP over HTTP, like http://127.0.0.1:4318; none by default",
+    ),
+    setting(
+        "otlp_sample_ratio",
+        "0.01",
+        "part of the traces that goes there, 0 to 1, where no caller has decided",
+    ),
     setting("max_connections", "4096", "HTTP connections open at once"),
     setting("max_connections_per_address", "2048", "HTTP connections open at once from one address"),
     setting("request_timeout", "5s", "after which a request is answered, done or not"),

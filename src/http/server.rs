@@ -25,7 +25,7 @@ use super::router::Router;
 use super::service::{Edge, Ends};
 use super::source::Proxies;
 use super::stream::Holder;
-use super::tls::{self, TlsError};
+use super::tls::{Tls, TlsError};
 use super::watch::{Activity, Patience, Watched};
 use crate::config::Config;
 
@@ -40,8 +40,10 @@ pub struct Settings {
     pub cors: Cors,
     /// Whose word on a request's source is believed.
     pub proxies: Proxies,
-    /// From [`super::tls::acceptor`]; without it the port speaks plain HTTP.
-    pub tls: Option<TlsAcceptor>,
+    /// The port's certificate; without one it speaks plain HTTP.
+    pub tls: Option<Arc<Tls>>,
+    /// Between two looks whether its files have changed.
+    pub tls_check: Duration,
     /// Connections open at once.
     pub max_connections: usize,
     /// Connections open at once from one address (one /64 of IPv6).
@@ -68,6 +70,7 @@ impl Settings {
             cors: Cors::default(),
             proxies: Proxies::default(),
             tls: None,
+            tls_check: Duration::from_secs(1),
             max_connections: 4096,
             max_connections_per_address: 2048,
             head_timeout: Duration::from_secs(5),
@@ -84,7 +87,7 @@ impl Settings {
     /// When the TLS files cannot be used.
     pub fn from_config(config: &Config) -> Result<Self, TlsError> {
         let tls = match &config.tls {
-            Some(files) => Some(tls::acceptor(&files.certificate, &files.key)?),
+            Some(files) => Some(Arc::new(Tls::open(&files.certificate, &files.key)?)),
             None => None,
         };
         Ok(Self {
@@ -181,6 +184,8 @@ impl Acceptor {
     }
 
     async fn run(mut self, listener: TcpListener, mut stopped: oneshot::Receiver<()>) {
+        let tls = self.settings.tls.clone();
+        let watching = tls.map(|tls| self.tasks.spawn(tls.watch(self.settings.tls_check)));
         loop {
             tokio::select! {
                 // Also when the server is dropped without a word.
@@ -197,6 +202,9 @@ impl Acceptor {
             }
         }
         drop(listener);
+        if let Some(watching) = watching {
+            watching.abort();
+        }
         let drained = timeout(self.settings.drain_timeout, async {
             self.graceful.shutdown().await;
             while self.tasks.join_next().await.is_some() {}
@@ -227,9 +235,9 @@ impl Acceptor {
             patience: Patience { head: self.settings.head_timeout, idle: self.settings.idle_timeout },
             _place: place,
         };
-        match self.settings.tls.clone() {
+        match &self.settings.tls {
             None => self.tasks.spawn(connection.serve(stream)),
-            Some(tls) => self.tasks.spawn(connection.serve_tls(tls, stream)),
+            Some(tls) => self.tasks.spawn(connection.serve_tls(tls.acceptor(), stream)),
         };
     }
 }

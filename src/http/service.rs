@@ -32,6 +32,7 @@ use super::source::Proxies;
 use super::stream::Upload;
 use crate::clock::{Clock, SystemClock};
 use crate::rate::Allowance;
+use crate::telemetry::trace::{self, TRACEPARENT};
 
 /// What the requests of all connections share.
 pub(super) struct Edge {
@@ -75,8 +76,13 @@ impl Edge {
             secure: ends.secure,
             upload: None,
         };
-        let span = tracing::debug_span!("request", id = &*id, method = %asked);
-        let outcome = AssertUnwindSafe(self.handle(ends, surface, parts, body, context).instrument(span))
+        // Of the highest level, so that whichever lines are logged carry the request's id.
+        let span = tracing::error_span!("http", request = &*id, method = %asked);
+        if let Some(parent) = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()) {
+            trace::adopt(&span, parent);
+        }
+        let handled = self.handle(ends, surface, parts, body, context).instrument(span.clone());
+        let outcome = AssertUnwindSafe(trace::of_request(id.clone(), handled))
             .catch_unwind()
             .await
             .unwrap_or_else(|_| {
@@ -98,7 +104,10 @@ impl Edge {
         if asked == Method::HEAD {
             response = without_body(response);
         }
-        self.metrics.answered(&asked, endpoint, response.status(), started.elapsed());
+        let (status, took) = (response.status(), started.elapsed());
+        self.metrics.answered(&asked, endpoint, status, took);
+        trace::answered(&span, endpoint, status.as_u16());
+        tracing::debug!(parent: &span, endpoint, status = status.as_u16(), ms = took.as_millis(), "answered");
         response
     }
 

@@ -6,7 +6,8 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use conclave_cluster::{Clock, Cluster, DiskUsage, Role, Status, SystemClock};
+use conclave_cluster::pki::CertificateFacts;
+use conclave_cluster::{Clock, Cluster, DiskUsage, LogSyncs, MemberStatus, Role, Status, SystemClock};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -17,6 +18,8 @@ use crate::app::App;
 use crate::app::backups::BackupStats;
 use crate::app::observer::ObserverStats;
 use crate::auth::hasher::HasherStats;
+use crate::http::tls::Tls;
+use crate::telemetry::{self, ExportStats};
 use crate::tenants::{Tenants, TenantsStats};
 
 /// The parts that have figures.
@@ -24,6 +27,8 @@ pub(super) struct Sources {
     pub(super) cluster: Cluster,
     pub(super) tenants: Tenants,
     pub(super) app: Arc<App>,
+    /// The certificate of the HTTP port, where it has one.
+    pub(super) tls: Option<Arc<Tls>>,
 }
 
 /// Reads the figures when it is asked.
@@ -41,8 +46,13 @@ impl Collector for Figures {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Some(sources) = self.0.upgrade() else { return Ok(()) };
         let mut page = Page(encoder);
-        page.raft(&sources.cluster.status())?;
+        let status = sources.cluster.status();
+        page.raft(&status)?;
+        page.members(&status.members)?;
+        page.certificates(&sources)?;
         page.disk(sources.cluster.disk_usage().unwrap_or_default())?;
+        page.syncs(sources.cluster.log_syncs())?;
+        page.spans(telemetry::export_stats())?;
         page.hasher(sources.app.hasher.stats())?;
         page.tenants(sources.tenants.stats())?;
         page.observer(sources.app.observer_stats())?;
@@ -112,10 +122,96 @@ impl Page<'_> {
         ] {
             self.gauge(name, help, value)?;
         }
+        match status.tolerance {
+            Some(tolerance) => self.gauge(
+                "conclave_raft_tolerance",
+                "On a leader: how many voters may fail now, with those that are down counted as failed",
+                count(tolerance),
+            ),
+            None => Ok(()),
+        }
+    }
+
+    /// What the leader knows of each member. On other nodes there are no such series: they do not know.
+    fn members(&mut self, members: &[MemberStatus]) -> fmt::Result {
+        let each = |figure: fn(&MemberStatus) -> Option<u64>| {
+            let known =
+                members.iter().filter_map(|member| Some((member.node.0.to_string(), figure(member)?)));
+            known.collect::<Vec<_>>()
+        };
+        for (name, help, values) in [
+            (
+                "conclave_member_lag_entries",
+                "On a leader: log entries that a member has yet to confirm",
+                each(|member| member.lag),
+            ),
+            (
+                "conclave_member_healthy",
+                "On a leader: whether a member answers and keeps up",
+                each(|member| member.is_healthy.map(u64::from)),
+            ),
+            (
+                "conclave_member_silence_seconds",
+                "On a leader: whole seconds since a member last answered",
+                each(|member| member.last_contact.map(|silence| silence.as_secs())),
+            ),
+        ] {
+            if !values.is_empty() {
+                let values = values.iter().map(|(node, value)| (node.as_str(), *value)).collect::<Vec<_>>();
+                self.labelled(name, help, "node", &values)?;
+            }
+        }
         Ok(())
     }
 
+    /// Seconds that are left, 0 when they are over: what a certificate says is compared with this node's clock.
+    fn certificates(&mut self, sources: &Sources) -> fmt::Result {
+        let left = |until_ms: u64| until_ms.saturating_sub(sources.app.clock_now().0) / 1000;
+        if let Some(own) = sources.cluster.certificate() {
+            self.gauge(
+                "conclave_certificate_expiry_seconds",
+                "Seconds until the certificate ends that this node shows to others; it is replaced in time by itself",
+                left(own.not_after.0),
+            )?;
+            self.gauge(
+                "conclave_authority_expiry_seconds",
+                "Seconds until the authority ends that issues the nodes' certificates",
+                left(own.authority_not_after.0),
+            )?;
+        }
+        let http = sources.tls.as_ref().and_then(|tls| CertificateFacts::of_pem(&tls.certificates()).ok());
+        match http {
+            Some(http) => self.gauge(
+                "conclave_http_certificate_expiry_seconds",
+                "Seconds until the certificate of the HTTP port ends; whoever gave it replaces it",
+                left(http.not_after.0),
+            ),
+            None => Ok(()),
+        }
+    }
+
+    fn syncs(&mut self, syncs: LogSyncs) -> fmt::Result {
+        self.counter("conclave_log_syncs", "Times that the log was synced to the disk", syncs.count)?;
+        let total = ConstCounter::new(syncs.total.as_secs_f64());
+        let help = "Time that those syncs took: each write waits for one on a majority of the nodes";
+        let name = "conclave_log_sync_seconds";
+        total.encode(self.0.encode_descriptor(name, help, None, total.metric_type())?)
+    }
+
+    fn spans(&mut self, stats: ExportStats) -> fmt::Result {
+        self.counter("conclave_spans_exported", "Spans that the collector has taken", stats.exported)?;
+        self.counter("conclave_spans_dropped", "Spans dropped because too many waited", stats.dropped)?;
+        self.counter("conclave_spans_failed", "Spans that the collector did not take", stats.failed)
+    }
+
     fn disk(&mut self, usage: DiskUsage) -> fmt::Result {
+        if let Some(free) = usage.free_bytes {
+            self.gauge(
+                "conclave_disk_free_bytes",
+                "Bytes that the disk of the data folder still takes",
+                free,
+            )?;
+        }
         for (name, help, value) in [
             ("conclave_log_bytes", "Bytes of the log's files", usage.log_bytes),
             ("conclave_state_bytes", "Bytes of the files of the state's durable copy", usage.state_bytes),
@@ -194,13 +290,7 @@ impl Page<'_> {
         counter.encode(self.0.encode_descriptor(name, help, None, counter.metric_type())?)
     }
 
-    fn labelled(
-        &mut self,
-        name: &str,
-        help: &str,
-        label: &str,
-        values: &[(&'static str, u64)],
-    ) -> fmt::Result {
+    fn labelled(&mut self, name: &str, help: &str, label: &str, values: &[(&str, u64)]) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (value, number) in values {
             let labels = [(label, *value)];

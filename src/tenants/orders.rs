@@ -17,12 +17,14 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::throttle::{Budget, Whose};
 use super::{AccountKey, Gate, Refused, Tenants};
 use crate::domain::{AccountId, Command, Rejection, Reply, Timestamp};
 use crate::rate::{Allowance, Exceeded, Rate, source_of};
 use crate::replica;
+use crate::telemetry::trace::{self, Trace};
 use futures_util::future::BoxFuture;
 
 /// Does for other nodes what only the layer above can. What is asked and answered is its affair.
@@ -117,6 +119,23 @@ enum Letter {
 }
 
 impl Letter {
+    /// The letter, and behind it what names the request that it is about. A release that knows nothing of the latter reads
+    /// the letter and leaves the rest.
+    fn seal(&self) -> Result<Bytes, OrderError> {
+        let letter = postcard::to_stdvec(self).map_err(|_| OrderError::Garbled)?;
+        let sealed = match trace::current() {
+            Some(trace) => postcard::to_extend(&trace, letter).map_err(|_| OrderError::Garbled)?,
+            None => letter,
+        };
+        Ok(sealed.into())
+    }
+
+    /// What was sealed. A release that names no request, and a node that asks by itself, put nothing behind it.
+    fn open(sealed: &[u8]) -> Option<(Self, Option<Trace>)> {
+        let (letter, rest) = postcard::take_from_bytes(sealed).ok()?;
+        Some((letter, postcard::from_bytes(rest).ok()))
+    }
+
     /// How long the asking node still waits. A span, because clocks differ.
     fn remaining(&self) -> Duration {
         match self {
@@ -159,8 +178,8 @@ impl Orders {
         let answer = match node {
             None => self.send(&letter, deadline).await?,
             Some(node) => {
-                let letter = postcard::to_stdvec(&letter).map_err(|_| OrderError::Garbled)?;
-                let answer = self.cluster.call_node(node, letter.into(), deadline).await?;
+                let asking = self.cluster.call_node(node, letter.seal()?, deadline);
+                let answer = asking.instrument(tracing::debug_span!("forward", to = node.0)).await?;
                 postcard::from_bytes(&answer).map_err(|_| OrderError::Garbled)?
             }
         };
@@ -249,9 +268,10 @@ impl Orders {
     }
 
     async fn send(&self, letter: &Letter, deadline: Instant) -> Result<Answer, OrderError> {
-        let letter = postcard::to_stdvec(letter).map_err(|_| OrderError::Garbled)?;
         let (to, begun) = (if self.cluster.is_leader() { SELF } else { ANOTHER }, Instant::now());
-        let answer = self.cluster.call_leader(letter.into(), deadline).await;
+        let asking =
+            async { self.cluster.call_leader(letter.seal()?, deadline).await.map_err(OrderError::from) };
+        let answer = asking.instrument(tracing::debug_span!("forward", to)).await;
         self.times.get_or_create(&To { to }).observe(begun.elapsed().as_secs_f64());
         let answer = answer?;
         postcard::from_bytes(&answer).map_err(|_| OrderError::Garbled)
@@ -279,36 +299,57 @@ impl CallHandler for Desk {
     fn handle(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Result<Bytes, Unavailable>> {
         let tenants = self.tenants.clone();
         let errands = self.errands.get().cloned();
-        Box::pin(async move {
-            let Ok(letter) = postcard::from_bytes::<Letter>(&request) else {
-                tracing::error!("a letter from another node does not decode");
-                return Err(Unavailable::Overloaded);
-            };
-            let deadline = Instant::now() + letter.remaining();
-            let outcome = match letter {
-                Letter::Submit { account, proposal, .. } => {
-                    tenants.submit(&AccountKey::new(account), proposal, deadline).await.map(Answer::Applied)
-                }
-                Letter::Admit { attempt, .. } => {
-                    count(&tenants, attempt, deadline).await.map(Answer::Admitted)
-                }
-                Letter::Errand { request, .. } => match errands {
-                    Some(errands) => Ok(Answer::Ran(errands.run(from, request, deadline).await)),
-                    // Still starting, or stopping.
-                    None => Err(Refused::NotLeader),
-                },
-            };
-            let answer = match outcome {
-                Ok(answer) => answer,
-                // Nothing was done: the asking node looks for the new leader.
-                Err(Refused::NotLeader) => return Err(Unavailable::NotLeader { leader: None }),
-                Err(Refused::Busy { retry_after }) => Answer::Busy { retry_after_ms: millis(retry_after) },
-                Err(Refused::TooLong | Refused::TooLate | Refused::NotDone) => Answer::NotDone,
-                Err(Refused::Unknown) => Answer::Unknown,
-            };
-            postcard::to_stdvec(&answer).map(Bytes::from).map_err(|_| Unavailable::Overloaded)
-        })
+        let Some((letter, trace)) = Letter::open(&request) else {
+            tracing::error!(node = from.0, "a letter from another node does not decode");
+            return Box::pin(std::future::ready(Err(Unavailable::Overloaded)));
+        };
+        let answering = answer(tenants, errands, from, letter);
+        let Some(Trace { request, parent }) = trace else { return Box::pin(answering) };
+        // In the name of the request, here too: as the node that was asked by its caller does.
+        let span = tracing::error_span!("order", request, from = from.0);
+        if let Some(parent) = parent {
+            trace::adopt(&span, &parent);
+        }
+        Box::pin(trace::of_request(request.into(), answering.instrument(span)))
     }
+}
+
+async fn answer(
+    tenants: Tenants,
+    errands: Option<Arc<dyn Errands>>,
+    from: NodeId,
+    letter: Letter,
+) -> Result<Bytes, Unavailable> {
+    let deadline = Instant::now() + letter.remaining();
+    let outcome = match letter {
+        Letter::Submit { account, proposal, .. } => {
+            let (account, begun) = (AccountKey::new(account), Instant::now());
+            // From its place in the queue until a majority has it and this node shows it.
+            let proposing = tenants.submit(&account, proposal, deadline);
+            let outcome = proposing.instrument(tracing::debug_span!("propose", %account)).await;
+            let ms = begun.elapsed().as_millis();
+            match &outcome {
+                Ok(_) => tracing::debug!(%account, ms, "the command was decided"),
+                Err(refused) => tracing::debug!(%account, ms, %refused, "the command was not decided"),
+            }
+            outcome.map(Answer::Applied)
+        }
+        Letter::Admit { attempt, .. } => count(&tenants, attempt, deadline).await.map(Answer::Admitted),
+        Letter::Errand { request, .. } => match errands {
+            Some(errands) => Ok(Answer::Ran(errands.run(from, request, deadline).await)),
+            // Still starting, or stopping.
+            None => Err(Refused::NotLeader),
+        },
+    };
+    let answer = match outcome {
+        Ok(answer) => answer,
+        // Nothing was done: the asking node looks for the new leader.
+        Err(Refused::NotLeader) => return Err(Unavailable::NotLeader { leader: None }),
+        Err(Refused::Busy { retry_after }) => Answer::Busy { retry_after_ms: millis(retry_after) },
+        Err(Refused::TooLong | Refused::TooLate | Refused::NotDone) => Answer::NotDone,
+        Err(Refused::Unknown) => Answer::Unknown,
+    };
+    postcard::to_stdvec(&answer).map(Bytes::from).map_err(|_| Unavailable::Overloaded)
 }
 
 /// Sources are counted in one place for all accounts, or each account would give them another allowance.
@@ -342,4 +383,25 @@ fn remaining_ms(deadline: Instant) -> u64 {
 
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_letter_names_its_request_behind_its_end() {
+        let letter = || Letter::Errand { request: vec![1, 2, 3], remaining_ms: 7 };
+        let plain = letter().seal().unwrap();
+        let named = trace::of_request("abc".into(), async { letter().seal().unwrap() }).await;
+        for (sealed, request) in [(&plain, None), (&named, Some("abc".to_owned()))] {
+            let (opened, trace) = Letter::open(sealed).unwrap();
+            assert!(matches!(opened, Letter::Errand { request, remaining_ms: 7 } if request == [1, 2, 3]));
+            assert_eq!(trace.map(|trace| trace.request), request);
+            // As releases read it that know only the letter.
+            assert!(postcard::from_bytes::<Letter>(sealed).is_ok());
+        }
+        assert!(named.starts_with(&plain) && named.len() > plain.len());
+        assert!(Letter::open(&[99]).is_none());
+    }
 }

@@ -9,12 +9,13 @@ use std::time::Duration;
 use conclave::clock::LogTime;
 use conclave::config::{Config, Flags};
 use conclave::http::metrics::HttpMetrics;
-use conclave::http::{Router, Server, Settings, Surface, tls};
+use conclave::http::tls::Tls;
+use conclave::http::{Router, Server, Settings, Surface};
 use conclave_cluster::NodeId;
 use conclave_cluster::pki::{Authority, NodeCertificate};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -23,6 +24,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use warp::Filter;
 use warp::reply::Reply;
 
+use crate::harness::eventually;
 use crate::raw::{answer, send};
 
 /// A certificate that any authority could have issued; the cluster's own is at hand.
@@ -50,6 +52,7 @@ pub(crate) async fn serve(folder: &Path) -> Server {
     let config = Config::load(flags, None, Vec::new()).unwrap();
     let mut settings = Settings::from_config(&config).unwrap();
     settings.head_timeout = Duration::from_millis(300);
+    settings.tls_check = Duration::from_millis(50);
     let show = warp::path!("v1" / "show").map(|| "shown".into_response());
     let router = Router::new().with(Surface::new("/v1", show.boxed()));
     Server::bind(settings, router, HttpMetrics::default()).await.unwrap()
@@ -77,6 +80,13 @@ async fn get(issued: &Issued, to: SocketAddr) -> String {
     String::from_utf8(reply).unwrap()
 }
 
+/// Whether the port shows what that authority has issued.
+async fn shown(issued: &Issued, to: SocketAddr) -> bool {
+    let name = ServerName::try_from(issued.name.clone()).unwrap();
+    let stream = TcpStream::connect(to).await.unwrap();
+    client(issued).connect(name, stream).await.is_ok()
+}
+
 #[tokio::test]
 async fn replies_under_tls_ask_the_browser_to_stay_with_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -102,6 +112,38 @@ async fn what_is_no_handshake_is_cut() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn a_certificate_that_is_replaced_is_shown_at_once_and_a_bad_one_never() {
+    let (folder, next) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = issue(folder.path());
+    let server = serve(folder.path()).await;
+    let second = issue(next.path());
+    let copy = |name: &str| fs::copy(next.path().join(name), folder.path().join(name)).unwrap();
+    let shows = async |issued: &Issued| shown(issued, server.local_addr()).await;
+    assert!(shows(&first).await && !shows(&second).await);
+
+    // The certificate without its key, then nonsense, then nothing at all: the first one goes on.
+    copy("tls.pem");
+    for bad in [None, Some("nonsense"), Some("")] {
+        if let Some(text) = bad {
+            fs::write(folder.path().join("tls.pem"), text).unwrap();
+        }
+        // Several looks long.
+        let until = Instant::now() + Duration::from_millis(300);
+        while Instant::now() < until {
+            assert!(shows(&first).await);
+        }
+    }
+    fs::remove_file(folder.path().join("tls.key")).unwrap();
+    assert!(shows(&first).await);
+
+    copy("tls.pem");
+    copy("tls.key");
+    eventually("the second is shown", async || shows(&second).await.then_some(())).await;
+    assert!(!shows(&first).await);
+    server.stop().await;
+}
+
 #[test]
 fn unusable_files_are_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -116,8 +158,7 @@ fn unusable_files_are_named() {
         (path("tls.pem"), path("empty.pem"), "empty.pem"),
         (path("tls.pem"), other.path().join("tls.key"), "cannot be used"),
     ] {
-        let error =
-            tls::acceptor(&certificate, &key).err().map(|error| error.to_string()).unwrap_or_default();
+        let error = Tls::open(&certificate, &key).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains(says), "{says}: {error}");
     }
 }

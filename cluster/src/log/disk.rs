@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use raft_log::api::raft_log_writer::RaftLogWriter;
@@ -29,11 +29,13 @@ use super::{Done, LogDevice, LogEntry, LogState, VoteRecord};
 use crate::files;
 use crate::seal::{DataKeyError, Vault};
 use crate::state::LogPosition;
+use crate::usage::{LogSyncs, SyncClock};
 
 /// The log in a folder.
 #[derive(Debug)]
 pub(crate) struct DiskLog {
     commands: Sender<Command>,
+    syncs: Arc<SyncClock>,
 }
 
 /// Why a log cannot be opened.
@@ -84,7 +86,9 @@ impl DiskLog {
         let sealed = Sealed { log, key };
         sealed.check().map_err(|source| LogError::Damaged { folder: folder.to_owned(), source })?;
         let (commands, queue) = mpsc::channel();
+        let syncs = Arc::<SyncClock>::default();
         let worker = Worker {
+            syncs: Arc::clone(&syncs),
             sealed,
             waiting: Vec::new(),
             is_syncing: false,
@@ -95,7 +99,7 @@ impl DiskLog {
             .name("raft-log".to_owned())
             .spawn(move || worker.run(queue))
             .map_err(failed)?;
-        Ok(Self { commands })
+        Ok(Self { commands, syncs })
     }
 
     fn ask<T: Send + 'static>(
@@ -151,6 +155,10 @@ impl LogDevice for DiskLog {
         self.ask(|reply| Command::Read(range, most_bytes, reply))
     }
 
+    fn syncs(&self) -> LogSyncs {
+        self.syncs.read()
+    }
+
     fn close(&self) -> BoxFuture<'static, io::Result<()>> {
         self.ask(Command::Close)
     }
@@ -189,6 +197,7 @@ impl Command {
 }
 
 struct Worker {
+    syncs: Arc<SyncClock>,
     sealed: Sealed,
     /// Who waits for the next sync.
     waiting: Vec<Done>,
@@ -294,8 +303,7 @@ impl Worker {
         if self.is_syncing || self.waiting.is_empty() {
             return;
         }
-        let callback =
-            Synced { waiting: Some(std::mem::take(&mut self.waiting)), commands: self.commands.clone() };
+        let callback = self.callback();
         match self.sealed.log.flush(true, Some(callback)) {
             Ok(()) => self.is_syncing = true,
             // The callback told its callers when it was dropped with the request.
@@ -357,10 +365,19 @@ impl Worker {
             }
         }
         self.check()?;
-        let waiting = std::mem::take(&mut self.waiting);
-        let synced = Synced { waiting: Some(waiting), commands: self.commands.clone() };
+        let synced = self.callback();
         self.sealed.log.flush(true, Some(synced))?;
         self.sealed.log.wait_worker_idle()
+    }
+
+    /// For the sync that begins now: it serves all that wait.
+    fn callback(&mut self) -> Synced {
+        Synced {
+            waiting: Some(std::mem::take(&mut self.waiting)),
+            commands: self.commands.clone(),
+            begun: Instant::now(),
+            syncs: Arc::clone(&self.syncs),
+        }
     }
 }
 
@@ -369,6 +386,8 @@ pub(super) struct Synced {
     /// Taken when they have been told.
     waiting: Option<Vec<Done>>,
     commands: Sender<Command>,
+    begun: Instant,
+    syncs: Arc<SyncClock>,
 }
 
 impl Synced {
@@ -386,6 +405,7 @@ impl Synced {
 
 impl raft_log::Callback for Synced {
     fn send(mut self, outcome: io::Result<()>) {
+        self.syncs.took(self.begun.elapsed());
         self.tell(outcome);
     }
 }

@@ -19,6 +19,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::state::LogPosition;
+use crate::usage::LogSyncs;
 
 pub(crate) mod disk;
 mod kinds;
@@ -83,6 +84,11 @@ pub(crate) trait LogDevice: Send + Sync + 'static {
         range: Range<u64>,
         most_bytes: Option<usize>,
     ) -> BoxFuture<'static, io::Result<Vec<LogEntry>>>;
+
+    /// How often it was synced, and how long that took; nothing on a disk that is none.
+    fn syncs(&self) -> LogSyncs {
+        LogSyncs::default()
+    }
 
     /// Syncs what it has and lets go of the files. Whatever is asked afterwards fails.
     fn close(&self) -> BoxFuture<'static, io::Result<()>>;

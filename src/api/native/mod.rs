@@ -15,6 +15,7 @@ mod lockout;
 mod memberships;
 mod nodes;
 mod passwords;
+mod reports;
 mod roles;
 mod service_accounts;
 mod sessions;
@@ -57,6 +58,7 @@ pub fn routes() -> Vec<Route> {
         memberships::routes(),
         nodes::routes(),
         passwords::routes(),
+        reports::routes(),
         roles::routes(),
         service_accounts::routes(),
         sessions::routes(),
@@ -96,6 +98,7 @@ pub(super) fn operations() -> Vec<Group> {
             [
                 cluster::operations(),
                 nodes::operations(),
+                reports::operations(),
                 join_tokens::operations(),
                 setup::operations(),
                 admins::operations(),

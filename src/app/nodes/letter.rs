@@ -217,10 +217,12 @@ pub struct Report {
     pub digest: String,
     pub certificate_serial: String,
     pub certificate_expires_ms: u64,
-    /// How long a sync of its disk took lately, in microseconds, if that was measured.
+    /// How long the last sync of its log took, in microseconds, once there was one.
     pub sync_us: Option<u64>,
     pub disk_free_bytes: Option<u64>,
     pub disk_used_bytes: Option<u64>,
+    /// How many files and connections its process may have open.
+    pub open_files: Option<u64>,
 }
 
 const VERSION: u8 = 1;

@@ -17,6 +17,11 @@ use crate::domain::node::{self, NodeNumber, Part};
 pub struct Reported {
     pub node: u64,
     pub report: Result<Report, String>,
+    /// How long it took to answer. Its clock was read somewhere in between.
+    pub round_trip: Duration,
+    /// How far its clock is ahead of this node's, in milliseconds, negative when behind; give or take half the round
+    /// trip.
+    pub clock_ahead_ms: Option<i64>,
 }
 
 impl App {
@@ -37,6 +42,7 @@ impl App {
     pub async fn report(&self) -> Report {
         let status = self.cluster.status();
         let certificate = self.cluster.certificate();
+        let syncs = self.cluster.log_syncs();
         let cluster = self.cluster.clone();
         let usage = tokio::task::spawn_blocking(move || cluster.disk_usage()).await.ok().flatten();
         Report {
@@ -49,8 +55,9 @@ impl App {
             digest: format!("{:032x}", status.digest),
             certificate_expires_ms: certificate.as_ref().map_or(0, |own| own.not_after.0),
             certificate_serial: certificate.map(|own| own.serial).unwrap_or_default(),
-            sync_us: None,
-            disk_free_bytes: None,
+            sync_us: (syncs.count > 0).then(|| u64::try_from(syncs.last.as_micros()).unwrap_or(u64::MAX)),
+            disk_free_bytes: usage.and_then(|usage| usage.free_bytes),
+            open_files: open_files(),
             disk_used_bytes: usage.map(|usage| usage.log_bytes.saturating_add(usage.state_bytes)),
         }
     }
@@ -60,16 +67,33 @@ impl App {
         let patience = deadline.min(Instant::now() + ANSWER);
         let members: Vec<NodeId> = self.cluster.status().members.iter().map(|member| member.node).collect();
         join_all(members.into_iter().map(|node| async move {
+            let (begun, at_begin) = (Instant::now(), self.clock.now());
             let report = match self.run_errand(Some(node), &Errand::Report, patience).await {
                 Ok(Answer::Report(report)) => Ok(*report),
                 Ok(other) => Err(said(&super::errands::refusal(other))),
                 Err(Failure::Unavailable(_)) => Err("does not answer".to_owned()),
                 Err(failure) => Err(said(&failure)),
             };
-            Reported { node: node.0, report }
+            let round_trip = begun.elapsed();
+            let half_ms = u64::try_from(round_trip.as_millis() / 2).unwrap_or(u64::MAX);
+            let here_ms = at_begin.0.saturating_add(half_ms);
+            let clock_ahead_ms = report.as_ref().ok().map(|report| ahead(report.now_ms, here_ms));
+            Reported { node: node.0, report, round_trip, clock_ahead_ms }
         }))
         .await
     }
+}
+
+/// The difference of two times, or as much of it as there is room for.
+fn ahead(there_ms: u64, here_ms: u64) -> i64 {
+    let far = i64::try_from(there_ms.abs_diff(here_ms)).unwrap_or(i64::MAX);
+    if there_ms >= here_ms { far } else { -far }
+}
+
+/// How many files and connections this process may have open; `None` where there is no limit.
+#[must_use]
+pub fn open_files() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
 
 const ANSWER: Duration = Duration::from_secs(2);

@@ -9,8 +9,10 @@ mod audit;
 mod checks;
 mod cluster;
 mod memberships;
+mod nodes;
 mod page;
 mod passwords;
+mod reports;
 mod roles;
 mod service_accounts;
 mod sessions;
@@ -28,8 +30,13 @@ pub use cluster::{
     SealingKey, SealingRole,
 };
 pub use memberships::{Changed, Memberships, Principal, PrincipalKind, PrincipalView};
+pub use nodes::{
+    ChangedMembership, CreatedJoinToken, JoinToken, JoinTokenState, JoinTokens, NewJoinToken,
+    NodeCertificate, NodeCertificates, RevokedCertificates, RotatedCertificate, Setup, SetupOffer,
+};
 pub use page::{Page, Pages};
 pub use passwords::{Breach, PasswordStrength};
+pub use reports::{NodeReport, Reports};
 pub use roles::{NewRole, Role, RoleChanges, Roles};
 pub use service_accounts::{
     ApiKey, ApiKeyStatus, KeyForm, NewApiKey, NewServiceAccount, ServiceAccount, ServiceAccountWithKey,
