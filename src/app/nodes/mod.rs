@@ -93,8 +93,7 @@ impl App {
         }
         // It is in the rows, on a majority of the disks, and opens: else the copy here is the only one.
         let view = self.view(crate::replica::Freshness::Linearizable, request.deadline).await?;
-        if self.authority_in(&view)?.fingerprint() == own.fingerprint() && node::authority(&view)?.is_some()
-        {
+        if self.authority_in(&view)?.fingerprint() == own.fingerprint() && node::authority(&view)?.is_some() {
             let forgotten = self.cluster.forget_authority_key();
             forgotten.map_err(|_| Failure::Internal("the authority's key is still on the disk"))?;
             tracing::info!(

@@ -8,17 +8,8 @@ use crate::harness::World;
 use crate::requests::{Sample, Things};
 
 /// Members that may be left out of the sample requests.
-const OPTIONAL: [&str; 9] = [
-    "user",
-    "first_name",
-    "firstName",
-    "scopes",
-    "description",
-    "label",
-    "lockout",
-    "expires_in_s",
-    "to",
-];
+const OPTIONAL: [&str; 9] =
+    ["user", "first_name", "firstName", "scopes", "description", "label", "lockout", "expires_in_s", "to"];
 
 /// Routes that answer any text with a 200 that says no.
 const ANSWERED: [&str; 4] = ["/validate", "/introspect", "/revoke", "/check"];
@@ -71,7 +62,9 @@ fn spoiled(sample: &Sample, body: &Value) -> Vec<(String, Vec<u8>)> {
             changed(format!("{member} null"), &|members| drop(members.insert(member.clone(), Value::Null)));
         }
         for wrong in [json!(5), json!(1.5), json!(true), json!({"a": 1}), json!([[]])] {
-            if (wrong.is_boolean() && members[member].is_boolean()) || (wrong.is_u64() && members[member].is_u64()) {
+            if (wrong.is_boolean() && members[member].is_boolean())
+                || (wrong.is_u64() && members[member].is_u64())
+            {
                 continue;
             }
             changed(format!("{member} {wrong}"), &|members| {

@@ -60,7 +60,8 @@ async fn leadership_goes_where_it_is_told() {
         // Another one may be faster where the machine is busy, and then it is said.
         eventually(&format!("node {to} leads"), async || {
             let output = crew.run(0, &["step-down", "--to", to]);
-            (output.status.success() && crew.leader(1).await + 1 == to.parse::<usize>().unwrap()).then_some(())
+            (output.status.success() && crew.leader(1).await + 1 == to.parse::<usize>().unwrap())
+                .then_some(())
         })
         .await;
     }
