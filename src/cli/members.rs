@@ -7,6 +7,7 @@ use crate::config::Config;
 
 /// What `GET /v1/cluster/members` answers. More members are welcome and shown with `--json`.
 #[derive(Debug, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "as the API names it")]
 pub(super) struct Members {
     /// The node that answers.
     pub(super) node: u64,

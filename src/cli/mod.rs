@@ -216,7 +216,7 @@ struct StartArgs {
 
 #[derive(Debug, Args)]
 struct JoinArgs {
-    /// The token; - reads it from standard input. In the environment: CONCLAVE_JOIN_TOKEN.
+    /// The token; - reads it from standard input. In the environment: `CONCLAVE_JOIN_TOKEN`.
     token: Option<String>,
     /// Only get a place in the cluster; `conclave start` runs the node then.
     #[arg(long)]
@@ -251,6 +251,7 @@ const TOKEN_VARIABLE: &str = "CONCLAVE_TOKEN";
 pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// Does what the arguments of the process say. `serve` runs a node until it is told to stop.
+#[expect(clippy::too_many_lines, reason = "a list of all commands")]
 pub fn run<F>(serve: impl FnOnce(Config, Stop) -> F) -> ExitCode
 where
     F: Future<Output = Result<(), Failure>>,

@@ -92,6 +92,7 @@ impl CertsCommand {
 
 /// How the cluster stands after a change.
 #[derive(Debug, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "as the API names it")]
 struct Changed {
     changed: bool,
     voters: u64,
