@@ -86,7 +86,7 @@ gap() {
   for ((round = 1; round <= rounds; round++)); do
     until_ok 10 test -n "$(leader)"
     local dead; dead=$(leader)
-    local alive=${urls[dead % 3]} killed last=0
+    local alive=${urls[dead % 3]} killed
     put() { curl -sf --max-time 0.3 -o /dev/null -X POST -H "authorization: Bearer $token" -H 'content-type: application/json' -d "{\"name\":\"gap-$round-$RANDOM-$RANDOM\"}" "$alive$base/roles"; }
     until_ok 10 put
     kill -9 "$(pid_of "$dead")"; killed=$(now_ms)

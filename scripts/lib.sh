@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the scripts share: a cluster of real processes on loopback, and reading replies without a JSON tool.
 # Sourced, not run. Needs bash and curl.
 

@@ -13,6 +13,7 @@ use conclave_cluster::state::{AsOfError, Key, Row, Transaction, View};
 use conclave_cluster::{Cluster, LogTime, Machine, Unavailable, Verdict};
 use tokio::time::Instant;
 
+use crate::domain::level::{self, LEVEL};
 use crate::domain::{self, Command, RawRow, Read, Rejection, Reply, Rows, Timestamp};
 
 const VERSION: u8 = 1;
@@ -34,6 +35,15 @@ impl Machine for Rules {
 
     fn group<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
         domain::rows::account_of(key)
+    }
+
+    fn known_level(&self) -> u32 {
+        LEVEL
+    }
+
+    fn level(&self, rows: &View) -> u32 {
+        // A row that does not decode is nothing to go on with.
+        level::of(rows).unwrap_or(u32::MAX)
     }
 }
 
@@ -59,7 +69,11 @@ pub fn decode_reply(reply: &[u8]) -> Result<Reply, Rejection> {
 
 fn decode_command(command: &[u8]) -> Result<Command, Rejection> {
     match command.split_first() {
-        Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|_| Rejection::UnknownCommand),
+        Some((&VERSION, rest)) => {
+            let command: Command = postcard::from_bytes(rest).map_err(|_| Rejection::UnknownCommand)?;
+            // Every kind that this program has is known to it, but for one that plays an older program.
+            if command.level() > LEVEL { Err(Rejection::UnknownCommand) } else { Ok(command) }
+        }
         _ => Err(Rejection::UnknownCommand),
     }
 }

@@ -407,7 +407,7 @@ fn ratio(text: &str) -> Result<f64, String> {
 fn nodes(read: &mut Reader) -> Result<Nodes, ConfigError> {
     Ok(Nodes {
         promote_after: read.required("promote_after", duration(ms(0)..=DAY))?,
-        remove_dead_after: read.optional("remove_dead_after", duration(MINUTE..=YEAR))?,
+        remove_dead_after: read.optional("remove_dead_after", duration(ms(1000)..=YEAR))?,
         min_voters: read.required("min_voters", number(1..=9))?,
         certificate_lifetime: read.required("node_certificate_lifetime", duration(MINUTE..=YEAR * 10))?,
     })

@@ -305,6 +305,7 @@ fn described(action: &Action, reply: &Reply) -> (&'static str, String) {
         Action::BeginRestore { id } => ("account.begin-restore", format!("restore/{id}")),
         Action::RestoreRows(part) => ("account.restore-rows", format!("restore/{}", part.id)),
         Action::AbandonRestore { id } => ("account.abandon-restore", format!("restore/{id}")),
+        Action::RaiseLevel { to } => ("cluster.raise-level", format!("level/{to}")),
         Action::Transaction(_) => ("transaction", String::new()),
         Action::CreateServiceAccount(new) => ("service-account.create", service(&new.id)),
         Action::DeleteServiceAccount { service: id } => ("service-account.delete", service(id)),

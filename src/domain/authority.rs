@@ -127,7 +127,8 @@ pub fn may(rows: &dyn Read, account: AccountId, caller: &Caller, action: &Action
         | Action::BeginRestore { .. }
         | Action::RestoreRows(_)
         | Action::FinishRestore(_)
-        | Action::AbandonRestore { .. } => return system(caller),
+        | Action::AbandonRestore { .. }
+        | Action::RaiseLevel { .. } => return system(caller),
         Action::Observe(_) => {
             system(caller)?;
             return if account == AccountId::CLUSTER { Ok(()) } else { existing_account(rows, account) };
@@ -325,6 +326,7 @@ impl Me<'_> {
             | Action::RestoreRows(_)
             | Action::FinishRestore(_)
             | Action::AbandonRestore { .. }
+            | Action::RaiseLevel { .. }
             | Action::Transaction(_) => Err(Rejection::Misplaced("decided elsewhere".to_owned())),
         }
     }

@@ -21,6 +21,7 @@ mod golden;
 pub mod holder;
 mod id;
 pub mod key;
+pub mod level;
 pub mod lockout;
 pub mod membership;
 pub mod node;
@@ -278,6 +279,10 @@ pub enum Action {
     AbandonRestore {
         id: RestoreId,
     },
+    /// Lets in what came with that level and the ones before it; see [`level`].
+    RaiseLevel {
+        to: u32,
+    },
 }
 
 /// What a command answers when it is carried out. Everything else can be read at its revision.
@@ -332,6 +337,7 @@ pub fn apply(
     revision: u64,
     command: &Command,
 ) -> Result<Reply, Rejection> {
+    level::check(rows, command)?;
     let caller = authority::caller(rows, command.account, &command.by, at)?;
     for expectation in &command.expect {
         expectation.check(rows, command.account).or_else(|unmet| {
@@ -395,6 +401,10 @@ fn stands_in_transaction(action: &Action) -> Result<(), Rejection> {
             | Action::AbandonRestore { .. }
     ) {
         return Err(Rejection::Misplaced("each step of a restore is a command of its own".to_owned()));
+    }
+    // What follows in the same command was looked at under the level before.
+    if matches!(action, Action::RaiseLevel { .. }) {
+        return Err(Rejection::Misplaced("a level is raised by a command of its own".to_owned()));
     }
     Ok(())
 }
@@ -470,6 +480,7 @@ fn dispatch(context: &mut Context<'_>, action: &Action) -> Result<Reply, Rejecti
         Action::RestoreRows(part) => restore::add_part(context, part),
         Action::FinishRestore(whole) => restore::finish(context, whole),
         Action::AbandonRestore { id } => restore::abandon(context, *id),
+        Action::RaiseLevel { to } => level::raise(context, *to),
     }
 }
 

@@ -410,6 +410,8 @@ pub(super) mod tables {
         AUDIT_HEAD.kind(),
         AUDIT.kind(),
     ];
+    /// The cluster's level; see [`super::super::level`].
+    pub(crate) const LEVEL: GlobalTable<u32> = GlobalTable::new(0x0f);
 }
 
 #[cfg(test)]

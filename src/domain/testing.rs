@@ -3,15 +3,26 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use super::level::LEVEL;
+use super::rows::tables;
 use super::{Command, RawRow, Read, Rejection, Reply, Rows, Timestamp, apply};
 
-/// Rows in a map.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Rows in a map. By default those of a new cluster, which starts at this program's level.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryRows {
     /// Every row.
     pub rows: BTreeMap<Vec<u8>, RawRow>,
     /// The revision of the last command.
     pub revision: u64,
+}
+
+impl Default for MemoryRows {
+    fn default() -> Self {
+        let mut rows = Self::of_the_first_release();
+        // A number encodes.
+        drop(tables::LEVEL.put(&mut rows, &[], &LEVEL));
+        rows
+    }
 }
 
 impl Read for MemoryRows {
@@ -45,6 +56,12 @@ impl Rows for MemoryRows {
 }
 
 impl MemoryRows {
+    /// No rows at all: what a cluster began with before there were levels.
+    #[must_use]
+    pub fn of_the_first_release() -> Self {
+        Self { rows: BTreeMap::new(), revision: 0 }
+    }
+
     /// Applies one command as the next; with a rejection no row changes.
     ///
     /// # Errors

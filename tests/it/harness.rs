@@ -89,7 +89,7 @@ impl Prepared {
             let join = if node == 1 { Vec::new() } else { others };
             let text = format!(
                 "data = '{}'\nhttp_listen = '{}'\npeer_listen = '{}'\nkey_file = '{}'\n\
-                 join = {join:?}\nargon2_memory_kib = 7168\nargon2_iterations = 1\n{}{more}",
+                 join = {join:?}\npromote_after = '0ms'\nargon2_memory_kib = 7168\nargon2_iterations = 1\n{}{more}",
                 data.display(),
                 http[index],
                 peers[index],

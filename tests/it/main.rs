@@ -30,6 +30,7 @@ mod keystone;
 mod limits;
 mod matrix;
 mod native;
+mod nodes;
 mod openapi;
 mod passwords;
 mod processes;

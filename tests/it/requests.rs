@@ -109,6 +109,8 @@ impl Things {
             .replace("{service}", &self.service.id)
             .replace("{role}", &self.role)
             .replace("{session}", &self.user.session)
+            .replace("{node}", if is_harmless(route) { "1" } else { ABSENT_TEXT })
+            .replace("{token}", "00000000-0000-4000-8000-000000000000")
             .replace("{key}", key)
             .replace("{file}", "swagger-ui.css");
         let query = match route.name {
@@ -130,10 +132,22 @@ impl Things {
         let verb = route.pattern.rsplit('/').next().unwrap();
         Some(match (route.method, verb) {
             ("GET" | "DELETE", _)
-            | ("POST", "disable" | "enable" | "signing-keys" | "reload" | "restore")
+            | (
+                "POST",
+                "disable" | "enable" | "signing-keys" | "reload" | "restore" | "promote" | "demote"
+                | "rotate",
+            )
             | ("PUT", "{role}") => {
                 return None;
             }
+            ("POST", _) if route.pattern.starts_with("/v1/cluster/members/") && verb == "revoke" => {
+                return None;
+            }
+            ("POST", "setup") if route.pattern == "/v1/cluster/setup" => return None,
+            ("POST", "setup") => json!({"secret": "none", "username": name, "password": PASSWORD}),
+            ("POST", "replace") => json!({"with": 1}),
+            ("POST", "step-down") => json!({"to": ABSENT}),
+            ("POST", "join-tokens") => json!({"expires_in_s": 60}),
             ("POST", "SignUpAsRootUser" | "signUpAsRootUser" | "accounts") => {
                 json!({"email": email, "password": PASSWORD})
             }
@@ -176,6 +190,16 @@ impl Things {
             (method, _) => panic!("no sample request for {method} {}", route.pattern),
         })
     }
+}
+
+/// A node that no cluster has. The cluster is shared: what would change its members is asked about this one,
+/// and refused to operators for that reason alone.
+const ABSENT: u64 = 99;
+const ABSENT_TEXT: &str = "99";
+
+/// Whether a route about a node changes nothing of a cluster of voters that others need.
+fn is_harmless(route: &Route) -> bool {
+    route.pattern.ends_with("/promote") || route.pattern.ends_with("/rotate")
 }
 
 /// Whether the route is of the surface that takes a client key.

@@ -21,13 +21,14 @@ use crate::raft::{Member, Types};
 /// The right to change the membership. Who has it is the only one.
 pub(crate) type Turn = OwnedMutexGuard<()>;
 
-/// Grants a wish, or says why not. The leader does not change its own standing: it hands over to another voter and
+/// Grants a wish, or says why not. It is refused as well when the voters changed while it waited for its turn, unless
+/// it is fulfilled by then. The leader does not change its own standing: it hands over to another voter and
 /// says who leads then, and there the wish is granted.
 pub(crate) async fn grant(core: &Core, wish: Wish) -> Result<After, ChangeError> {
-    if !core.leads() {
-        return Err(core.not_leader().into());
-    }
+    let Some(wished_at) = health::now(core) else { return Err(core.not_leader().into()) };
     let turn = turn(core, Instant::now() + TURN).await?;
+    // Who waited for another change wished with other voters in mind: two careful wishes can be a careless pair.
+    let has_changed = health::now(core).is_some_and(|now| now.voters() != wished_at.voters());
     let turn = finish_with(core, turn).await?;
     let (situation, metrics) = health::known(core).await?;
     let after = situation.check(wish).map_err(ChangeError::Refused)?;
@@ -44,6 +45,9 @@ pub(crate) async fn grant(core: &Core, wish: Wish) -> Result<After, ChangeError>
     };
     if after.voters == situation.voters() && !matches!(change, ChangeMembers::RemoveNodes(_)) {
         return Ok(after);
+    }
+    if has_changed {
+        return Err(ChangeError::Refused(CHANGED_MEANWHILE.to_owned()));
     }
     if !after.voters.contains(&core.node()) {
         let leader = handover::hand_over(core, None, Instant::now() + CHANGE).await?;

@@ -41,9 +41,9 @@ pub(crate) async fn join(
     coming: Coming,
     deadline: Instant,
 ) -> Result<(), StartError> {
-    let mut last = "no peer was asked".to_owned();
+    // Different nodes give different reasons, and the useful one is not always the last.
+    let mut reasons = BTreeSet::new();
     let mut hint: Option<Peer> = None;
-    let mut told = BTreeSet::new();
     for round in 0_usize.. {
         if is_settled(core, coming.may_learn) {
             return Ok(());
@@ -57,29 +57,30 @@ pub(crate) async fn join(
                 None if core.knows_itself(coming.may_learn) => {
                     JoinAnswer::NotNow("it does not lead yet".to_owned())
                 }
-                None => return Err(StartError::NotJoined(last)),
+                None => break,
             }
         };
         let mut pause = SHORTEST_PAUSE;
         match answer {
             JoinAnswer::Done => return Ok(()),
-            JoinAnswer::CatchingUp => "catching up".clone_into(&mut last),
+            JoinAnswer::CatchingUp => reasons = BTreeSet::from(["catching up".to_owned()]),
             JoinAnswer::Leader { node, addr } => hint = Some(Peer { node: Some(node), addr }),
             JoinAnswer::NotNow(reason) => {
-                if told.insert(reason.clone()) {
+                pause = LONGEST_PAUSE;
+                if reasons.len() < MOST_REASONS && reasons.insert(reason.clone()) {
                     tracing::warn!(reason, "not settled yet; asking again");
                 }
-                last = reason;
-                pause = LONGEST_PAUSE;
             }
             JoinAnswer::Refused(reason) => return Err(StartError::Refused(reason)),
         }
         if Instant::now() + pause >= deadline || core.is_stopping() {
-            return Err(StartError::NotJoined(last));
+            break;
         }
         time::sleep(pause).await;
     }
-    Err(StartError::NotJoined(last))
+    let reasons: Vec<String> = reasons.into_iter().collect();
+    let asked = if reasons.is_empty() { "no peer was asked".to_owned() } else { reasons.join("; ") };
+    Err(StartError::NotJoined(asked))
 }
 
 /// The peers from the configuration and those of the last membership known, in turn.
@@ -155,3 +156,5 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 /// While it was not.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 const STEP: Duration = Duration::from_secs(10);
+/// Told apart for the one who reads them.
+const MOST_REASONS: usize = 8;

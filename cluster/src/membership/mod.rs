@@ -3,10 +3,10 @@
 //! # Why
 //!
 //! The membership lives in the log; settings only say whom to ask first. The leader makes one change at a time,
-//! and only one that leaves a majority which works ([`safety`]): what would not, is refused with what to do about
-//! it. A change is carried through even when nobody waits for it any more, so it is done or not done ([`change`]).
+//! and only one that leaves a majority which works (`safety`): what would not, is refused with what to do about
+//! it. A change is carried through even when nobody waits for it any more, so it is done or not done (`change`).
 //!
-//! A node joins by asking again and again ([`join`]): first it becomes a learner, then, once it has caught up, a
+//! A node joins by asking again and again (`join`): first it becomes a learner, then, once it has caught up, a
 //! voter, here or by the layer above ([`crate::Config::promotes`]). Each step is safe to repeat, so it does not
 //! matter which answer got lost. Nobody enters, and nobody moves, before the leader has reached it where it says
 //! it is: a wrong address never comes into the membership, where it could cost a majority.
@@ -14,7 +14,7 @@
 //! A voter that comes back with an empty disk has forgotten whom it voted for and what it acknowledged. Letting
 //! it in under its old id could elect a leader that misses acknowledged entries, so that is refused for good.
 //!
-//! A node that stops leaves the membership as it is; a leader hands over first ([`handover`]).
+//! A node that stops leaves the membership as it is; a leader hands over first (`handover`).
 
 use std::collections::BTreeMap;
 

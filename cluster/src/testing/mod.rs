@@ -15,6 +15,7 @@ mod clock;
 mod disk;
 pub(crate) mod keys;
 pub(crate) mod machine;
+mod membership;
 mod nemesis;
 mod network;
 mod random;

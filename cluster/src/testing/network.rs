@@ -110,8 +110,12 @@ impl SimTransport {
     async fn travel(self, to: Peer, channel: Channel, request: Bytes) -> Result<Bytes, TransportError> {
         let addr = to.addr;
         let number = addr.strip_prefix("node-").and_then(|number| number.parse().ok());
-        let target = NodeId(number.unwrap());
-        assert!(to.node.is_none_or(|node| node == target), "{addr} is not {:?}", to.node);
+        let Some(target) = number.map(NodeId) else {
+            return Err(TransportError::NotSent { addr, reason: "no such host".to_owned() });
+        };
+        if to.node.is_some_and(|node| node != target) {
+            return Err(TransportError::NotSent { addr, reason: format!("this is node {target}") });
+        }
         self.leg(self.node, target).await;
         let Some((run, service)) = self.network.service(target) else {
             return Err(TransportError::NotSent { addr, reason: "nobody listens".to_owned() });

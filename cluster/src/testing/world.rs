@@ -18,11 +18,12 @@ use super::network::SimNetwork;
 use super::random::Random;
 use crate::call::CallHandler;
 use crate::config::Config;
-use crate::error::Unavailable;
+use crate::error::{StartError, Unavailable};
 use crate::fence::Fence;
 use crate::handle::Cluster;
 use crate::identity::{ClusterId, Identity, NodeId};
 use crate::machine::Proposal;
+use crate::membership::join::{self, Coming};
 use crate::node::{Node, NodeService, Parts};
 use crate::raft::Member;
 use crate::state::{Disk, Limits, MemoryDisk, Store};
@@ -34,6 +35,8 @@ pub(crate) struct World(Arc<Inner>);
 struct Inner {
     network: SimNetwork,
     nodes: Vec<SimNode>,
+    /// Whether a leader makes voters of those who join.
+    promotes: bool,
     /// The digest at each revision that any node has shown.
     digests: Mutex<BTreeMap<u64, u128>>,
 }
@@ -43,29 +46,41 @@ struct SimNode {
     log: SimDisk,
     state: MemoryDisk,
     clock: Arc<SimClock>,
+    /// Where it says it is.
+    address: Mutex<String>,
     running: Mutex<Option<Cluster>>,
 }
 
 impl World {
     /// `count` nodes that have just founded a cluster.
     pub(crate) async fn found(random: &Random, count: u64) -> Self {
-        let nodes = (1..=count).map(|id| SimNode {
+        Self::found_beside(random, count, 0, true).await
+    }
+
+    /// `count` nodes that have just founded a cluster, and `spare` ones that have never run.
+    pub(crate) async fn found_beside(random: &Random, count: u64, spare: u64, promotes: bool) -> Self {
+        let nodes = (1..=count + spare).map(|id| SimNode {
             id: NodeId(id),
             log: SimDisk::new(random.fork()),
             state: MemoryDisk::new(),
             clock: Arc::new(SimClock::new()),
+            address: Mutex::new(SimNetwork::address(NodeId(id))),
             running: Mutex::new(None),
         });
         let world = Self(Arc::new(Inner {
             network: SimNetwork::new(random.fork()),
             nodes: nodes.collect(),
+            promotes,
             digests: Mutex::default(),
         }));
         for node in &world.0.nodes {
             tokio::spawn(sync_states(node.state.clone(), random.fork()));
-            world.start(node.id).await.unwrap();
+            if node.id.0 <= count {
+                world.start(node.id).await.unwrap();
+            }
         }
-        let members: BTreeMap<u64, Member> = (1..=count).map(|id| (id, member(NodeId(id)))).collect();
+        let members: BTreeMap<u64, Member> =
+            (1..=count).map(|id| (id, member(SimNetwork::address(NodeId(id))))).collect();
         world.node(NodeId(1)).unwrap().core().raft.initialize(members).await.unwrap();
         world
     }
@@ -85,6 +100,27 @@ impl World {
 
     pub(crate) fn running(&self) -> Vec<Cluster> {
         self.ids().into_iter().filter_map(|id| self.node(id)).collect()
+    }
+
+    /// What a node will say of where it is.
+    pub(crate) fn claim(&self, id: NodeId, address: &str) {
+        address.clone_into(&mut self.sim(id).address.lock().unwrap());
+    }
+
+    pub(crate) fn leader(&self) -> Option<Cluster> {
+        self.running().into_iter().find(Cluster::is_leader)
+    }
+
+    /// Has a node that runs ask the others to be taken in, or for its new address to be noted.
+    pub(crate) async fn join(&self, id: NodeId, within: Duration) -> Result<(), StartError> {
+        let node = self.node(id).unwrap();
+        // Raft says what it has read only once it runs.
+        node.core().raft.with_raft_state(|_| ()).await.unwrap();
+        let is_new = node.status().last_index.is_none();
+        let coming = Coming { is_new, may_learn: !self.0.promotes };
+        let others = self.ids().into_iter().filter(|other| *other != id);
+        let peers: Vec<String> = others.map(SimNetwork::address).collect();
+        join::join(node.core(), &peers, coming, Instant::now() + within).await
     }
 
     pub(crate) fn skew(&self, id: NodeId, by_ms: i64) {
@@ -131,7 +167,9 @@ impl World {
         let mut config = Config::new("", SocketAddr::from(([0, 0, 0, 0], 0)), "", keys);
         config.snapshot_every = 60;
         config.log_kept = 20;
-        let node_started = Node::start(identity, member(id), &config, parts).await;
+        config.promotes = self.0.promotes;
+        let address = node.address.lock().unwrap().clone();
+        let node_started = Node::start(identity, member(address), &config, parts).await;
         let started = node_started.map_err(|error| format!("node {id} does not start: {error}"))?;
         transport.serve(Arc::new(NodeService(Arc::downgrade(&started))));
         let cluster = Cluster { node: started, peer_address: config.listen };
@@ -175,8 +213,8 @@ impl CallHandler for Proposer {
     }
 }
 
-fn member(id: NodeId) -> Member {
-    Member { peer_addr: SimNetwork::address(id), api_url: String::new() }
+fn member(peer_addr: String) -> Member {
+    Member { peer_addr, api_url: String::new() }
 }
 
 /// The disk of a state gets round to syncing now and then.

@@ -26,6 +26,8 @@ pub(crate) struct Nodes {
     pub(crate) root: TempDir,
     pub(crate) running: Vec<Option<Cluster>>,
     pub(crate) snapshot_every: u64,
+    /// Whether those who join are made voters.
+    pub(crate) promotes: bool,
     /// Where nodes listened before.
     pub(crate) addresses: BTreeMap<u64, SocketAddr>,
     /// Of all nodes.
@@ -54,6 +56,7 @@ impl Nodes {
             root: TempDir::new().unwrap(),
             running: vec![None; 9],
             snapshot_every,
+            promotes: true,
             addresses: BTreeMap::new(),
             keys: TestKeys::new(&[1]),
             ids: AtomicU64::new(1),
@@ -75,6 +78,7 @@ impl Nodes {
         let mut config = Config::new(self.folder(id), address, url, Arc::new(self.keys.clone()));
         config.snapshot_every = self.snapshot_every;
         config.log_kept = self.snapshot_every / 10;
+        config.promotes = self.promotes;
         // Tests share two cores with other tests.
         config.timing.heartbeat_ms = 100;
         config.timing.election_min_ms = 500;

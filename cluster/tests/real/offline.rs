@@ -35,7 +35,7 @@ fn from_archive(
     let plan = Seed {
         data,
         keys: Arc::new(keys.clone()),
-        machine: &Names,
+        machine: &Names(1),
         limits: Limits::default(),
         member: member(),
         revision: header.revision,
@@ -143,7 +143,7 @@ async fn a_folder_that_is_not_empty_or_a_backup_that_is_not_whole_makes_no_clust
 }
 
 fn stopped(data: &Path, keys: &TestKeys) -> Result<Stopped, OfflineError<Infallible>> {
-    Stopped::open(data, Arc::new(keys.clone()), Arc::new(Names), Limits::default())
+    Stopped::open(data, Arc::new(keys.clone()), Arc::new(Names(1)), Limits::default())
 }
 
 fn recover(data: &Path, keys: &TestKeys) -> Recovered {

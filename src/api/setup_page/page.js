@@ -14,7 +14,7 @@ form.addEventListener("submit", async (event) => {
     });
     const reply = await answer.json();
     said.textContent = answer.ok
-      ? `Done: ${reply.username} administers this cluster. Sign in at POST /api/v1/users/login.`
+      ? `Done: ${reply.username} administers this cluster. Sign in at POST /api/v1/auth/token.`
       : reply.detail;
     if (answer.ok) form.remove();
   } catch {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use conclave_cluster::pki::{CertificateFacts, CertificateRequest};
-use conclave_cluster::{LogTime, NodeId};
+use conclave_cluster::{LogTime, NodeId, Unavailable};
 use tokio::time::Instant;
 
 use super::letter::{Answer, Errand};
@@ -67,15 +67,11 @@ impl App {
         Ok(facts)
     }
 
-    /// Replaces this node's certificate when a third of its time is left; says whether it did.
-    pub(super) async fn renew_certificate(&self, deadline: Instant) -> Result<bool, Failure> {
-        let Some(own) = self.cluster.certificate() else { return Ok(false) };
+    /// Whether a third of the time of this node's certificate is left, or less.
+    pub(super) fn wants_certificate(&self) -> bool {
+        let Some(own) = self.cluster.certificate() else { return false };
         let (from, to) = (own.not_before.0, own.not_after.0);
-        let left = to.saturating_sub(self.clock.now().0);
-        if left > to.saturating_sub(from) / 3 {
-            return Ok(false);
-        }
-        self.rotate_certificate(deadline).await.map(|_| true)
+        to.saturating_sub(self.clock.now().0) <= to.saturating_sub(from) / 3
     }
 
     /// Writes this node's certificate down where nobody has: that of a founder was given out before there were rows.
@@ -104,10 +100,34 @@ impl App {
             Ok(Answer::Rotated { serial, .. }) => Some(serial),
             Ok(_) | Err(_) => None,
         };
+        if kept.is_none() {
+            self.must_do_without(node, request.deadline).await?;
+        }
         let order = NodeOrder::RevokeCertificates { node: number, except: kept.clone() };
         let request = Request::once(request.deadline, request.origin.clone());
         let done = self.order_nodes(order, &request).await?;
         Ok(Revoked { revision: done.revision, kept })
+    }
+
+    /// That the others can decide alone, where a voter is about to be shut out because it did not answer: it may be
+    /// slow, and not dead.
+    async fn must_do_without(&self, node: u64, deadline: Instant) -> Result<(), Failure> {
+        let seen = self.seen_members(deadline).await.ok_or(Failure::Unavailable(Unavailable::NoLeader))?;
+        if !seen.iter().any(|member| member.node == node && member.is_voter) {
+            return Ok(());
+        }
+        let voters = seen.iter().filter(|member| member.is_voter).count();
+        let others = seen
+            .iter()
+            .filter(|member| member.is_voter && member.node != node && member.is_healthy == Some(true))
+            .count();
+        if others > voters / 2 {
+            return Ok(());
+        }
+        Err(Failure::Endangers(format!(
+            "node {node} did not take a new certificate, so revoking would shut it out, and of {voters} voters only \
+             {others} others are healthy: that is no majority. See to it that it answers, or that the others do"
+        )))
     }
 
     /// Has a node make a new key and use a new certificate.

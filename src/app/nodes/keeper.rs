@@ -24,6 +24,7 @@ struct Memory {
     silent: BTreeMap<NodeId, Instant>,
     /// Since when this node leads.
     leads: Option<Instant>,
+    /// When it last tried to get a new certificate.
     renewal: Option<Instant>,
 }
 
@@ -80,16 +81,15 @@ impl App {
         self.lead(memory).await
     }
 
+    /// Looks at the certificate each time, because it may be good for a minute only; tries to replace it now and then.
     async fn keep_certificate(&self, memory: &mut Memory) -> Result<(), Failure> {
         let now = Instant::now();
-        if memory.renewal.is_some_and(|last| now.duration_since(last) < RENEWAL_PAUSE) {
+        let has_just_tried = memory.renewal.is_some_and(|last| now.duration_since(last) < RENEWAL_PAUSE);
+        if has_just_tried || !self.is_open() || !self.wants_certificate() {
             return Ok(());
         }
-        if self.is_open() {
-            memory.renewal = Some(now);
-            self.renew_certificate(now + PATIENCE).await?;
-        }
-        Ok(())
+        memory.renewal = Some(now);
+        self.rotate_certificate(now + PATIENCE).await.map(drop)
     }
 
     /// One round of the leader: at most one change of the membership.
@@ -100,38 +100,52 @@ impl App {
             .into_iter()
             .map(|(NodeNumber(number), node)| (number, node))
             .collect();
-        let request = Self::own_request(PATIENCE);
+        let mut hindrance = Ok(());
         for member in &status.members {
-            let Some(row) = rows.get(&member.node.0) else {
-                let part = if member.is_voter || status.members.len() == 1 {
-                    Part::Voter
-                } else {
-                    self.part_of_newcomer()
-                };
-                let node = NodeNumber(member.node.0);
-                self.order_nodes(NodeOrder::Register { node, part }, &request).await?;
-                return Ok(());
-            };
-            if row.is_removed() {
-                tracing::info!(node = member.node.0, "taking out a node that was removed");
-                return self.remove_by_itself(member.node.0, &request).await;
-            }
-            if self.set_vote(member, row, memory).await? {
-                return Ok(());
-            }
-            if let Some(old) = row.replaces.filter(|_| member.is_voter)
-                && rows.get(&old.0).is_none_or(|row| !row.is_removed())
-                && status.members.iter().any(|other| other.node.0 == old.0)
-            {
-                tracing::info!(
-                    node = member.node.0,
-                    old = old.0,
-                    "has its place: taking out the node it replaces"
-                );
-                return self.remove_by_itself(old.0, &request).await;
+            match self.see_to(member, &status, &rows, memory).await {
+                Ok(false) => {}
+                Ok(true) => return Ok(()),
+                // It may be the next member that makes this one possible, as a vote that is given does.
+                Err(failure) => hindrance = Err(failure),
             }
         }
-        self.remove_the_dead(&status, memory).await
+        self.remove_the_dead(&status, memory).await.and(hindrance)
+    }
+
+    /// Does the first thing that is missing about a member; says whether there was one.
+    async fn see_to(
+        &self,
+        member: &MemberStatus,
+        status: &Status,
+        rows: &BTreeMap<u64, Node>,
+        memory: &Memory,
+    ) -> Result<bool, Failure> {
+        let request = Self::own_request(PATIENCE);
+        let Some(row) = rows.get(&member.node.0) else {
+            let part = if member.is_voter || status.members.len() == 1 {
+                Part::Voter
+            } else {
+                self.part_of_newcomer()
+            };
+            let node = NodeNumber(member.node.0);
+            self.order_nodes(NodeOrder::Register { node, part }, &request).await?;
+            return Ok(true);
+        };
+        if row.is_removed() {
+            tracing::info!(node = member.node.0, "taking out a node that was removed");
+            return self.remove_by_itself(member.node.0, &request).await.map(|()| true);
+        }
+        if self.set_vote(member, row, memory).await? {
+            return Ok(true);
+        }
+        let replaced = row.replaces.filter(|_| member.is_voter);
+        let is_there = |old: &NodeNumber| {
+            rows.get(&old.0).is_none_or(|row| !row.is_removed())
+                && status.members.iter().any(|other| other.node.0 == old.0)
+        };
+        let Some(old) = replaced.filter(is_there) else { return Ok(false) };
+        tracing::info!(node = member.node.0, old = old.0, "has its place: taking out the node it replaces");
+        self.remove_by_itself(old.0, &request).await.map(|()| true)
     }
 
     /// Members that came without a row, as all of older releases did, voted.
@@ -217,5 +231,5 @@ const ROUND: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(100);
 /// For one thing that the keeper does.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two tries to get a new certificate.
-const RENEWAL_PAUSE: Duration = Duration::from_mins(1);
+/// Between two tries to get a new certificate: often enough for one that is good for a minute.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(5);

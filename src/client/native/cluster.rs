@@ -33,6 +33,15 @@ pub struct ClusterStatus {
     pub digest: String,
     /// Up to here its disk needs no log.
     pub durable: u64,
+    /// How many voters there are.
+    #[serde(default)]
+    pub voters: usize,
+    /// How many voters more may be lost before the cluster stops; none while no leader can be asked.
+    #[serde(default)]
+    pub tolerance: Option<usize>,
+    /// Why the node that answered is no member any more, when the others say so.
+    #[serde(default)]
+    pub refused: Option<String>,
     /// Everybody.
     pub members: Vec<MemberStatus>,
 }
@@ -48,6 +57,30 @@ pub struct MemberStatus {
     pub peer_addr: String,
     /// Where clients reach it.
     pub api_url: String,
+    /// What it shall be: `voter` or `learner`.
+    #[serde(default)]
+    pub wanted: Option<String>,
+    /// Whether it was removed and is on its way out.
+    #[serde(default)]
+    pub is_leaving: bool,
+    /// The node that goes when this one has its place.
+    #[serde(default)]
+    pub replaces: Option<u64>,
+    /// The release it runs, where it answers.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Log entries that it has yet to confirm, as the leader knows.
+    #[serde(default)]
+    pub lag: Option<u64>,
+    /// Milliseconds since it last answered the leader.
+    #[serde(default)]
+    pub last_contact_ms: Option<u64>,
+    /// Whether it answers the leader and keeps up.
+    #[serde(default)]
+    pub is_healthy: Option<bool>,
+    /// When its certificate ends, where it answers.
+    #[serde(default, deserialize_with = "wire::maybe_time")]
+    pub certificate_expires_at: Option<SystemTime>,
 }
 
 /// What a node is in its cluster.

@@ -9,6 +9,7 @@ mod audit;
 mod checks;
 mod cluster;
 mod memberships;
+mod nodes;
 mod page;
 mod passwords;
 mod reports;
@@ -29,6 +30,10 @@ pub use cluster::{
     SealingKey, SealingRole,
 };
 pub use memberships::{Changed, Memberships, Principal, PrincipalKind, PrincipalView};
+pub use nodes::{
+    ChangedMembership, CreatedJoinToken, JoinToken, JoinTokenState, JoinTokens, NewJoinToken,
+    NodeCertificate, NodeCertificates, RevokedCertificates, RotatedCertificate, Setup, SetupOffer,
+};
 pub use page::{Page, Pages};
 pub use passwords::{Breach, PasswordStrength};
 pub use reports::{NodeReport, Reports};

@@ -217,6 +217,7 @@ fn later_actions() -> Vec<Action> {
         Action::RestoreRows(NewPart { id: restore(), number: 300, rows: vec![restored_row()] }),
         Action::FinishRestore(WholeRestore { id: restore(), parts: 300, rows: 301, backup: 302 }),
         Action::AbandonRestore { id: restore() },
+        Action::RaiseLevel { to: 300 },
     ]
 }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use conclave::api::Api;
 use conclave::auth::kek::Kek;
 use conclave::client::native::{
-    AccountState, ApiKeyStatus, AuditQuery, LockoutRule, NewAccount, NewAdmin, NewApiKey, NewRole,
-    NewServiceAccount, NewUser, NodeRole, Principal, PrincipalKind, Question, RoleChanges, SealingRole,
-    ServiceStatus, SessionRefresh, SettingsChanges, SignInMethod, Step, Trail, Transaction, UserChanges,
-    UserStatus, WorkflowQuestion,
+    AccountState, ApiKeyStatus, AuditQuery, JoinTokenState, LockoutRule, NewAccount, NewAdmin, NewApiKey,
+    NewJoinToken, NewRole, NewServiceAccount, NewUser, NodeRole, Principal, PrincipalKind, Question,
+    RoleChanges, SealingRole, ServiceStatus, SessionRefresh, SettingsChanges, Setup, SignInMethod, Step,
+    Trail, Transaction, UserChanges, UserStatus, WorkflowQuestion,
 };
 use conclave::client::{Client, Consistency, Error, Session};
 
@@ -66,6 +66,7 @@ async fn every_operation_has_a_method_that_works() {
     let status = client.cluster_status(operator).await.unwrap();
     assert_eq!((status.node, status.members.len()), (1, 3));
     assert!(status.role != NodeRole::Unknown && status.members.iter().all(|member| member.is_voter));
+    assert_eq!((status.voters, status.refused.as_deref()), (3, None));
     of_operators(&client).await;
     root.sign_out().await.unwrap();
 
@@ -92,7 +93,52 @@ async fn of_operators(client: &Client) {
     let made =
         client.create_admin(operator(), &NewAdmin { username: username.clone(), email: None, password });
     assert_eq!(made.await.unwrap().username, username);
+    of_nodes(client).await;
 }
+
+/// The cluster is shared, so what would change its members is asked about a node that it does not have.
+async fn of_nodes(client: &Client) {
+    let operator = || Kek::read_file(World::key_file()).unwrap().operator_token().expose().clone();
+    let same = client.promote_member(operator(), 1).await.unwrap().value;
+    assert_eq!((same.changed, same.voters), (false, 3));
+    for refused in [
+        client.demote_member(operator(), NOBODY).await,
+        client.replace_member(operator(), NOBODY, 1).await,
+        client.step_down(operator(), Some(NOBODY)).await,
+    ] {
+        assert_eq!(refused.unwrap_err().status(), Some(409));
+    }
+    assert_eq!(client.remove_member(operator(), NOBODY).await.unwrap_err().status(), Some(404));
+    let rotated = client.rotate_node_certificate(operator(), 2).await.unwrap().value;
+    let all = client.node_certificates(operator()).await.unwrap().value.certificates;
+    let listed = all.iter().find(|each| each.serial == rotated.serial).unwrap();
+    assert_eq!((listed.node, listed.revoked_at), (2, None));
+    let unknown = client.revoke_node_certificates(operator(), NOBODY).await.unwrap_err();
+    assert_eq!(unknown.status(), Some(404));
+
+    let new = NewJoinToken { expires_in_s: Some(60), learner: true, replaces: None };
+    let made = client.create_join_token(operator(), &new).await.unwrap().value;
+    assert!(made.token.expose().starts_with("cj1_"));
+    assert_eq!(made.addresses.len(), 3);
+    let kept = client.join_tokens(operator()).await.unwrap().value.tokens;
+    let listed = kept.iter().find(|kept| kept.id == made.id).unwrap();
+    assert_eq!((listed.state, listed.role.as_str()), (JoinTokenState::Open, "learner"));
+    client.revoke_join_token(operator(), made.id).await.unwrap();
+    assert_eq!(client.revoke_join_token(operator(), made.id).await.unwrap_err().status(), Some(404));
+
+    // There is an administrator by now.
+    assert_eq!(client.offer_setup(operator()).await.unwrap_err().status(), Some(409));
+    let setup = Setup {
+        secret: "none".to_owned().into(),
+        username: "late".to_owned(),
+        email: None,
+        password: PASSWORD.to_owned().into(),
+    };
+    assert_eq!(client.set_up(&setup).await.unwrap_err().status(), Some(401));
+}
+
+/// No node of the shared cluster.
+const NOBODY: u64 = 99;
 
 /// Whether a request line is one of this route.
 fn fits(asked: &str, method: &str, pattern: &str) -> bool {

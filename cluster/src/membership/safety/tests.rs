@@ -210,29 +210,26 @@ proptest! {
             Wish::Demote(node) | Wish::Remove(node) => wanted.remove(&node),
         };
         let down: Vec<NodeId> = wanted.difference(&working).copied().collect();
-        match before.check(wish) {
-            Ok(after) => {
-                prop_assert_eq!(&after.voters, &wanted);
-                if wanted == voters {
-                    return Ok(());
-                }
-                prop_assert!(decide(&wanted, &working), "{} {:?}", text, wish);
-                prop_assert_eq!(Some(after.tolerance), survives(&wanted, &working));
-                if working.contains(&node) && !wanted.contains(&node) && !down.is_empty() {
-                    prop_assert!(after.tolerance > 0, "{} {:?}", text, wish);
-                }
+        if let Ok(after) = before.check(wish) {
+            prop_assert_eq!(&after.voters, &wanted);
+            if wanted == voters {
+                return Ok(());
             }
-            Err(_) => {
-                let is_member = before.members.contains_key(&node);
-                let is_unfit = matches!(wish, Wish::Promote(_)) && !before.has_caught_up(node);
-                let hangs = survives(&wanted, &working) == Some(0) && !down.is_empty() && working.contains(&node);
-                prop_assert!(!is_member || is_unfit || !decide(&wanted, &working) || hangs, "{} {:?}", text, wish);
-                // What does not work may go at any time, while the others decide.
-                let is_dead_weight = voters.contains(&node) && !working.contains(&node);
-                if decide(&voters, &working) && is_dead_weight {
-                    prop_assert!(matches!(wish, Wish::Promote(_)), "{} {:?}", text, wish);
-                }
+            prop_assert!(decide(&wanted, &working), "{} {:?}", text, wish);
+            prop_assert_eq!(Some(after.tolerance), survives(&wanted, &working));
+            if working.contains(&node) && !wanted.contains(&node) && !down.is_empty() {
+                prop_assert!(after.tolerance > 0, "{} {:?}", text, wish);
             }
+            return Ok(());
+        }
+        let is_member = before.members.contains_key(&node);
+        let is_unfit = matches!(wish, Wish::Promote(_)) && !before.has_caught_up(node);
+        let hangs = survives(&wanted, &working) == Some(0) && !down.is_empty() && working.contains(&node);
+        prop_assert!(!is_member || is_unfit || !decide(&wanted, &working) || hangs, "{} {:?}", text, wish);
+        // What does not work may go at any time, while the others decide.
+        let is_dead_weight = voters.contains(&node) && !working.contains(&node);
+        if decide(&voters, &working) && is_dead_weight {
+            prop_assert!(matches!(wish, Wish::Promote(_)), "{} {:?}", text, wish);
         }
     }
 }
