@@ -23,6 +23,15 @@ mkdir "$work/bin"
 ln -s "$(realpath "$bin")" "$work/bin/conclave"
 export PATH=$work/bin:$PATH PYTHONDONTWRITEBYTECODE=1
 
+clean() {
+  if [ -n "${CLUSTER_PROJECT:-}" ]; then
+    "$here/scripts/cluster.sh" down --volumes --yes || true
+    docker image ls -q "$CLUSTER_IMAGE" | sort -u | xargs -r docker image rm -f || true
+  fi > /dev/null 2>&1
+  down
+}
+trap clean EXIT
+
 failed=0
 for page in "${pages[@]}"; do
   [ -f "$page" ] || die "there is no page $page"
@@ -33,8 +42,15 @@ for page in "${pages[@]}"; do
     [ "${NO_DOCKER:-}" = ok ] || failed=1
     continue
   fi
-  folder=$work/$(basename "$page" .md)
-  mkdir "$folder"
+  if grep -q '^<!-- needs docker -->$' "$page"; then
+    # Its own cluster and image, whatever else runs here; its scripts are run from the folder of the project.
+    export CLUSTER_PROJECT=conclave-guide-$$ CLUSTER_IMAGE=conclave-guide-$$ CLUSTER_PORT=${PORT:-18680}
+    export CLUSTER_SECRETS=$work/secrets
+    folder=$here
+  else
+    folder=$work/$(basename "$page" .md)
+    mkdir "$folder"
+  fi
   (cd "$folder" && python3 "$here/scripts/seeds/pages.py" --alone "${PORT:-18680}" "$page") || failed=1
 done
 [ "$failed" = 0 ] || die "a page of the guide does not hold"

@@ -26,6 +26,7 @@ use crate::auth::keys::KeyError;
 use crate::auth::phc::{BadHashParams, HashParams};
 use crate::config::Config;
 use crate::domain::Lifetime;
+use crate::domain::level::{LEVEL, OPERATIONS};
 use crate::http::metrics::HttpMetrics;
 use crate::http::server::{Server, Settings};
 use crate::http::tls::TlsError;
@@ -143,7 +144,10 @@ impl Node {
             .map_err(|source| NodeError::Listen { address, source })?;
         let (told, fatal) = watch::channel(None);
         let recording = tokio::spawn(Arc::clone(&app).record());
-        let keeping = tokio::spawn(Arc::clone(&app).keep_nodes());
+        let (nodes, level) = (Arc::clone(&app).keep_nodes(), Arc::clone(&app).keep_level());
+        let keeping = tokio::spawn(async {
+            let ((), ()) = futures_util::join!(nodes, level);
+        });
         let saving = config.backup.clone().map(|schedule| {
             let app = Arc::clone(&app);
             tokio::spawn(async move { app.save_backups(&schedule).await })
@@ -306,8 +310,8 @@ fn cluster_config(config: &Config, keys: Arc<KeyRing>) -> conclave_cluster::Conf
         election_max_ms: millis(config.election_max),
     };
     cluster.snapshot_every = config.snapshot_every;
-    // The keeper does, when a node has kept up for a while and shall vote.
-    cluster.promotes = false;
+    // The keeper does, when a node has kept up for a while and shall vote: of all releases that have one.
+    cluster.promotes = LEVEL < OPERATIONS;
     cluster
 }
 

@@ -171,7 +171,6 @@ impl Opened {
         // Before anything is repaired, moved aside or tidied up: with the wrong key all of it looks damaged.
         vault.check()?;
         vault.rewrap()?;
-        let certificate = folder.certificate(&vault)?;
         let disk = Disk::Folder(Folder::new(folder.state(), Arc::clone(&vault)));
         let (store, recovery) = Store::open(&disk, machine, config.limits)
             .map_err(|fault| StartError::State(fault.to_string()))?;
@@ -184,6 +183,7 @@ impl Opened {
         if !folder.was_started() {
             folder.require_level(known)?;
         }
+        let certificate = folder.certificate(&vault)?;
         let log = DiskLog::open(&folder.log(), &vault)?;
         Ok(Self { folder, certificate, vault, log, store, recovery })
     }

@@ -24,7 +24,8 @@ export PYTHONPATH=$tools PYTHONDONTWRITEBYTECODE=1
 
 find_promtool() {
   command -v promtool && return
-  [ -x "$tools/promtool" ] || { mkdir "$work/deb" && cd "$work/deb" && apt-get download prometheus &&
+  [ -x "$tools/promtool" ] || { mkdir "$work/deb" && cd "$work/deb" &&
+    { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; } &&
     dpkg -x prometheus_*.deb . && mv usr/bin/promtool "$tools"; } > /dev/null 2>&1 || return 0
   printf '%s' "$tools/promtool"
 }
@@ -80,6 +81,8 @@ mkdir "$work/node"
   --peer-listen "127.0.0.1:$((${PORT:-18780} + 1000))" > "$work/node.log" 2>&1 < /dev/null &
 dev_pid=$!
 until_ok 30 curl -fs "http://127.0.0.1:${PORT:-18780}/ready" || { cat "$work/node.log" >&2; die "the node does not start"; }
+# Some are there from the first request on.
+curl -fs "http://127.0.0.1:${PORT:-18780}/health" > /dev/null
 curl -fs "http://127.0.0.1:${PORT:-18780}/metrics" > "$work/metrics"
 "$bin" settings > "$work/settings"
 python3 "$deploy/check.py" "$here" "$work" || die "the files contradict each other, or a node"

@@ -49,6 +49,11 @@ impl From<Failure> for Problem {
             Failure::NothingGranted => {
                 Self::bad_request("invalid_scope", "Nothing of what is asked for can be given.")
             }
+            Failure::Upgrading(waits_for) => Self::unavailable(
+                "upgrading",
+                format!("The cluster is being upgraded: {waits_for}. Nothing was done."),
+                5,
+            ),
             Failure::KeyReused => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",

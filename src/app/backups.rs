@@ -135,18 +135,23 @@ impl App {
     /// # Errors
     /// See [`NotRestored`].
     pub async fn restore_account(
-        &self,
+        self: &Arc<Self>,
         account: AccountId,
         upload: mpsc::Receiver<io::Result<Bytes>>,
-        origin: &Origin,
+        origin: Origin,
     ) -> Result<Restored, NotRestored> {
         let id = RestoreId::new(crate::auth::mint::Mint::random().uuid().map_err(Failure::from)?);
-        let restored = self.take_in(account, id, upload, origin).await;
-        if restored.is_err() {
-            // Left alone it is forgotten after a while.
-            drop(self.order(account, Action::AbandonRestore { id }, origin, 1).await);
-        }
-        restored
+        let app = Arc::clone(self);
+        // A task of its own: it cleans up also when whoever asked is gone.
+        let restoring = tokio::spawn(async move {
+            let restored = app.take_in(account, id, upload, &origin).await;
+            if restored.is_err() {
+                // Left alone, the rows that lie aside go with the next restore.
+                drop(app.order(account, Action::AbandonRestore { id }, &origin, 1).await);
+            }
+            restored
+        });
+        restoring.await.map_err(|_| Failure::Internal("a restore panicked"))?
     }
 
     async fn take_in(

@@ -55,6 +55,10 @@ impl App {
         if let Some(stored) = cluster::secrets(&view)? {
             return Ok(stored.value.mint_key);
         }
+        // A new cluster has no older nodes to wait for, as a rule.
+        if let Some(behind) = self.raise_level(request.deadline).await? {
+            tracing::info!("the new cluster starts at an older level: {behind}");
+        }
         let key = MintKey::random()?;
         let sealed = self.keyring.sealer().seal(&MINT_KEY, key.expose());
         let sealed = sealed.map_err(|_| Failure::Internal("no randomness"))?;

@@ -113,7 +113,9 @@ fn outcome(failure: &Failure) -> &'static str {
         | Failure::Endangers(_)
         | Failure::KeyReused => REFUSED,
         Failure::Busy { .. } | Failure::Limited(_) => BUSY,
-        Failure::Unavailable(_) | Failure::Revision(_) | Failure::NotReady => UNAVAILABLE,
+        Failure::Unavailable(_) | Failure::Revision(_) | Failure::NotReady | Failure::Upgrading(_) => {
+            UNAVAILABLE
+        }
     }
 }
 

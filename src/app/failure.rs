@@ -53,6 +53,9 @@ pub enum Failure {
     /// It would endanger the cluster. Says why, and what to do; for operators only.
     #[error("{0}")]
     Endangers(String),
+    /// Not every node knows this yet: says which does not. Nothing was done.
+    #[error("the cluster is being upgraded: {0}")]
+    Upgrading(String),
     /// The idempotency key names another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,

@@ -31,6 +31,7 @@ pub mod setup;
 pub mod sign_in;
 pub mod terms;
 pub mod tokens;
+pub mod upgrade;
 pub mod users;
 
 use std::num::NonZeroUsize;
@@ -102,6 +103,7 @@ pub struct App {
     changing: tokio::sync::Mutex<()>,
     started: Instant,
     backups: backups::Backups,
+    programs: upgrade::Programs,
 }
 
 /// A command that was carried out.
@@ -156,6 +158,7 @@ impl App {
             changing: tokio::sync::Mutex::default(),
             started: Instant::now(),
             backups: backups::Backups::default(),
+            programs: upgrade::Programs::default(),
         })
     }
 
@@ -173,6 +176,7 @@ impl App {
     /// # Errors
     /// The rule that refused it, or why it could not be decided in time.
     pub async fn execute(&self, command: &Command, request: &Request) -> Result<Done, Failure> {
+        self.is_known_to_all(command, request.deadline).await?;
         let proposed = request.proposed();
         let decided =
             self.orders.execute(command, proposed.id, proposed.fingerprint, request.deadline).await?;

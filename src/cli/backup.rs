@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use conclave_cluster::archive::{self, Contents, Header};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Failure, PlaceArgs, transfer};
 use crate::app::KeyRing;
@@ -106,11 +106,18 @@ pub(super) async fn run(config: Config, command: BackupCommand) -> Result<(), Fa
         }
         BackupCommand::Restore { file, account: Some(account), json, .. } => {
             let path = format!("/v1/cluster/accounts/{}/restore", in_path(&account)?);
+            // The node looks for itself; but it would cut off a long file in the middle, and its reason with it.
+            let (keys, checked) = (KeySource::of(&config), file.clone());
+            off_runtime(move || Report::of(&checked, &KeyRing::given(keys)?)).await?;
             let answer = transfer::post_file(&config, &path, &file).await?;
             if json {
                 println!("{}", answer.trim_end());
             } else {
-                println!("account {account} is put back: {}", answer.trim_end());
+                let done: PutBack = serde_json::from_str(&answer)?;
+                println!("account {} is put back to {}", done.account, file.display());
+                println!("backup    revision {} of {}", done.backup_revision, done.backup_created_at);
+                println!("rows      {}", done.rows);
+                println!("revision  {}", done.revision);
             }
             Ok(())
         }
@@ -121,6 +128,16 @@ pub(super) async fn run(config: Config, command: BackupCommand) -> Result<(), Fa
             off_runtime(move || local::list(&config, folder, json)).await
         }
     }
+}
+
+/// What a node answers when it has put an account back.
+#[derive(Debug, Deserialize)]
+struct PutBack {
+    account: String,
+    backup_revision: u64,
+    backup_created_at: String,
+    rows: u64,
+    revision: u64,
 }
 
 /// What a backup is, as it is printed.

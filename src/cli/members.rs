@@ -53,7 +53,13 @@ impl Members {
     pub(super) fn summary(&self) -> String {
         let voters = self.voters;
         let noun = if voters == 1 { "voter" } else { "voters" };
+        let of_voters = self.members.iter().filter(|member| member.is_voter);
+        let healthy = of_voters.filter(|member| member.is_healthy == Some(true)).count();
         match (self.leader, self.tolerance) {
+            (Some(_), Some(_)) if healthy <= voters / 2 => format!(
+                "{voters} {noun}, and only {healthy} of them healthy: nothing is written or read until {} are",
+                voters / 2 + 1
+            ),
             (None, _) => format!(
                 "{voters} {noun}, no leader now: nothing is written or read until {} of them are back",
                 voters / 2 + 1
@@ -124,9 +130,13 @@ NODE  ROLE      HEALTHY  LAG     CONTACT   VERSION    PEERS                   HT
 2     leader    yes      7       12 ms     0.1.0      127.0.0.1:9082          http://127.0.0.1:8082
 3     joining   yes      7       12 ms     0.1.0      127.0.0.1:9083          http://127.0.0.1:8083
 
-2 voters, can lose 0
+2 voters, and only 1 of them healthy: nothing is written or read until 2 are
 ";
         assert_eq!(table(&all), expected);
+        let members = vec![member(1, true), member(2, true)];
+        let alone =
+            Members { node: 2, leader: Some(2), voters: 3, tolerance: Some(0), refused: None, members };
+        assert!(alone.summary().contains("only 1 of them healthy"), "{}", alone.summary());
         let none =
             Members { node: 1, leader: None, voters: 3, tolerance: None, refused: None, members: vec![] };
         assert!(none.summary().starts_with("3 voters, no leader now"), "{}", none.summary());

@@ -23,7 +23,7 @@ pub(super) async fn send(
     for token in KeySource::of(config).read()?.operator_tokens() {
         let Answer { status, body, .. } = ask_with_token(config, method, path, &token, json).await?;
         match status {
-            200 | 201 => return Ok(body),
+            200..=299 => return Ok(body),
             401 => refused = Some(body),
             _ => return Err(refusal(config, status, &body)),
         }

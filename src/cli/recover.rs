@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use conclave_cluster::offline::{self, LastKnown, Stopped};
 use conclave_cluster::state::{Limits, Transaction};
-use conclave_cluster::{Clock, LogTime, Member, SystemClock};
+use conclave_cluster::{Clock, DataFolder, LogTime, Member, SystemClock};
 use serde_json::json;
 
 use super::{Failure, PlaceArgs};
@@ -48,6 +48,9 @@ fn recover(config: &Config, args: &RecoverArgs) -> Result<(), Failure> {
             println!("A recovery that had been interrupted is finished. The old parts are in {aside}.");
         }
         return Ok(());
+    }
+    if DataFolder::owner(&config.data)?.is_none() {
+        return Err(format!("{} is no node's data folder: name it with --data", config.data.display()).into());
     }
     let node = Stopped::open::<Rejection>(&config.data, keys, Arc::new(Rules), Limits::default())?;
     let known = node.last_known().clone();

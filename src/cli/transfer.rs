@@ -20,7 +20,7 @@ use crate::auth::key_file::KeySource;
 use crate::config::Config;
 
 /// Between two parts, and for a connection.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// A restore answers once all of it is done.
 const LONGEST: Duration = Duration::from_hours(4);
 const PART_BYTES: usize = 256 * 1024;
@@ -66,11 +66,12 @@ pub(super) async fn next_part(body: &mut Incoming) -> io::Result<Option<Bytes>> 
         match timeout(PATIENCE, body.frame()).await? {
             None => return Ok(None),
             Some(Err(error)) => return Err(io::Error::other(error)),
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(bytes) => return Ok(Some(bytes)),
-                // Trailers, which our nodes do not send.
-                Err(_) => {}
-            },
+            // All but data would be trailers, which our nodes do not send.
+            Some(Ok(frame)) => {
+                if let Ok(bytes) = frame.into_data() {
+                    return Ok(Some(bytes));
+                }
+            }
         }
     }
 }

@@ -30,11 +30,18 @@ use super::{AccountId, Action, Actor, Command, Context, Read, Rejection, Reply, 
 /// one, as far as others can tell: for the test of an upgrade.
 pub const LEVEL: u32 = if cfg!(feature = "previous-level") { 1 } else { 2 };
 
+/// The release that this program is, as it tells others.
+pub const RELEASE: &str = if cfg!(feature = "previous-level") {
+    concat!(env!("CARGO_PKG_VERSION"), "-previous")
+} else {
+    env!("CARGO_PKG_VERSION")
+};
+
 /// The level of a cluster that never raised it, and of all that the first release knows.
 pub const FIRST: u32 = 1;
 /// What operators do through the cluster: nodes, their tokens and certificates; the offer to make the first
 /// administrator; putting an account back to a backup.
-const OPERATIONS: u32 = 2;
+pub const OPERATIONS: u32 = 2;
 
 /// The level of the cluster.
 ///

@@ -40,8 +40,9 @@ use serde::{Deserialize, Serialize};
 use super::audit::{self, Observation, Trail};
 use super::authority::Caller;
 use super::holder::KeyHolder;
+use super::key::SigningKey;
 use super::node;
-use super::rows::{Page, is_row, next_account, prefix_of, tables};
+use super::rows::{Page, from_bytes, is_row, next_account, prefix_of, tables};
 use super::{
     AccountId, Actor, Context, Lifetime, Origin, Principal, Read, Rejection, Reply, RestoreId, Rows, Sealed,
     Timestamp, membership, subject_key,
@@ -197,7 +198,7 @@ pub fn is_known(key: &[u8], value: &[u8]) -> bool {
 #[must_use]
 pub fn sealed_in(row: &RestoredRow) -> Option<(String, Sealed)> {
     let id = row.key.strip_prefix(&[tables::SIGNING_KEY.tag()])?;
-    let key = tables::SIGNING_KEY.read(&row.value).ok()?;
+    let key = from_bytes::<SigningKey>(&row.value).ok()?;
     Some((String::from_utf8_lossy(id).into_owned(), key.private))
 }
 

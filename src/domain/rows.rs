@@ -82,11 +82,6 @@ impl<V: Serialize + DeserializeOwned> Table<V> {
         Kind { tag: self.tag, decodes: |value| from_bytes::<V>(value).is_ok() }
     }
 
-    /// Reads a value of the table that comes from elsewhere.
-    pub(super) fn read(&self, value: &[u8]) -> Result<V, Rejection> {
-        from_bytes(value)
-    }
-
     /// The whole key of a row.
     #[must_use]
     pub fn key(&self, account: AccountId, rest: &[u8]) -> Vec<u8> {
@@ -278,7 +273,8 @@ fn decode<V: DeserializeOwned>(row: &RawRow) -> Result<Stored<V>, Rejection> {
     Ok(Stored { revision: row.revision, value: from_bytes(&row.value)? })
 }
 
-fn from_bytes<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, Rejection> {
+/// Reads a value as it is stored.
+pub(super) fn from_bytes<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, Rejection> {
     match bytes.split_first() {
         Some((&VERSION, rest)) => match postcard::take_from_bytes(rest) {
             Ok((value, [])) => Ok(value),

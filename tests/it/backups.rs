@@ -257,6 +257,15 @@ async fn one_account_is_put_back_while_others_go_on_and_bad_backups_change_nothi
         refused(&["backup", "verify", file, "--config", &settings], says);
         refused(&["backup", "restore", file, "--account", &account.id, "--config", &settings], says);
     }
+    // The node does not take the program's word for it.
+    let operator = Kek::read_file(Path::new(&setting(cluster.settings(1), "key_file"))).unwrap();
+    let operator = operator.operator_token().expose().clone();
+    let upload = format!("/v1/cluster/accounts/{}/restore", account.id);
+    for (file, _) in &files {
+        let bytes = fs::read(file).unwrap();
+        client.post(2, &upload).body(bytes).by(&operator).await.says(400, "backup_unusable");
+    }
+    client.post(2, &upload).body(bytes.clone()).by(&account.token).await.says(401, "not_operator");
     refused(&["backup", "verify", &path("none"), "--config", &settings], "none");
     refused(&["backup", "restore", &one, "--account", &other.id, "--config", &settings], "another_account");
     refused(
@@ -265,6 +274,7 @@ async fn one_account_is_put_back_while_others_go_on_and_bad_backups_change_nothi
     );
     refused(&["backup", "restore", &all, "--account", "x", "--config", &settings], "12 digits");
     refused(&["backup", "save", &path("x"), "--account", "100000000009", "--config", &settings], "404");
+    refused(&["recover", "--from-this-node", "--data", &path("nowhere"), "--config", &settings], "no node's");
     refused(&["backup", "save", &path("no/x"), "--config", &settings], "cannot be written");
     let lonely = settings_beside(cluster.settings(0), folder.path(), "lonely");
     refused(&["backup", "restore", &one, "--config", &text(&lonely)], "account");

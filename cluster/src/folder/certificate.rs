@@ -9,7 +9,7 @@
 //! A key and the certificate of another are of no use. Two files cannot be replaced at the same moment, so the
 //! sealed file holds all three texts; `node.pem` and `ca.pem` beside it are copies for people and their tools,
 //! written again when they differ. The plain form is what setting up a node writes, and what releases up to 0.1
-//! wrote: the first start seals it.
+//! wrote: the first start seals it, or the first one after the cluster has risen above the level of those releases.
 
 use std::fs;
 use std::path::Path;

@@ -271,11 +271,13 @@ impl DataFolder {
         &self.peers
     }
 
-    /// The node's certificate. One that lies there plain is sealed by this.
+    /// The node's certificate. One that lies there plain is sealed by this, unless the folder may yet be given back
+    /// to a program from before levels, which reads no other.
     pub(crate) fn certificate(&self, vault: &Vault) -> Result<NodeCertificate, FolderError> {
         let certificate = certificate::read(&self.path, vault)?;
         check_certificate(&self.path, self.identity, &certificate)?;
-        if !certificate::is_sealed(&self.path)? {
+        let is_for_older = self.was_started && self.level == FIRST_LEVEL;
+        if !is_for_older && !certificate::is_sealed(&self.path)? {
             certificate::write(&self.path, vault, &certificate)?;
         }
         Ok(certificate)

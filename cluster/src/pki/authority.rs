@@ -318,7 +318,8 @@ fn sections<'t>(text: &'t str, label: &str) -> impl Iterator<Item = &'t str> {
 }
 
 const AUTHORITY_TITLE: &str = "conclave cluster ";
-/// How far the clock of another node may be behind and still accept a new certificate.
-const CLOCK_SKEW: Duration = Duration::from_hours(1);
+/// How far the clock of another node may be behind and still accept a new certificate: so much before it was issued it
+/// is good already.
+pub const CLOCK_SKEW: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 const AUTHORITY_VALIDITY: Duration = DAY.saturating_mul(3653);

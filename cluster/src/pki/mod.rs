@@ -20,7 +20,7 @@ mod request;
 
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 
-pub use authority::{Authority, SignedCertificate};
+pub use authority::{Authority, CLOCK_SKEW, SignedCertificate};
 pub(crate) use authority::{cluster_of, fingerprint_of_authority};
 pub use facts::CertificateFacts;
 pub(crate) use facts::{certificates, date, serial_of};

@@ -22,6 +22,8 @@ pub(super) fn in_path(path: &str, name: &str) -> Value {
         "user_id" => ("The user's id.", ID),
         "client_id" => ("The client's `id`, which is not its `clientId`.", ID),
         "key" => ("The API key's id.", ID),
+        "node" => ("The node's number, from 1.", "3"),
+        "token" => ("The join token's id, which is not the token.", ID),
         _ => ("", ""),
     };
     json!({

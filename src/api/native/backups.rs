@@ -98,7 +98,7 @@ async fn restore(api: &Api, call: &Call, account: &str) -> Answer {
         return Err(Problem::bad_request("no_backup", "The body is a backup."));
     };
     let Restored { backup_revision, backup_created, rows, revision } =
-        api.app.restore_account(account, upload.into_parts(), &call.origin()).await?;
+        api.app.restore_account(account, upload.into_parts(), call.origin()).await?;
     let body = RestoredView {
         account: account.to_string(),
         backup_revision,

@@ -33,7 +33,7 @@ pub(super) fn operations() -> Vec<Operation> {
                     you would a key.")
             .operator()
             .takes::<NewJoinToken>(json!({"expires_in_s": 3600}))
-            .gives_new::<CreatedToken>()
+            .hands_out::<CreatedToken>()
             .refuses(&[409]),
         Operation::write("DELETE /v1/cluster/join-tokens/{token}", "revokeJoinToken", "Takes a join token back")
             .operator()

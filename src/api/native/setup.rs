@@ -27,7 +27,7 @@ pub(super) fn operations() -> Vec<Operation> {
             .about("Good for 30 minutes and for one administrator; a link made before is void.")
             .operator()
             .stamped()
-            .gives_new::<Offer>()
+            .hands_out::<Offer>()
             .refuses(&[409, 503]),
         Operation::write("POST /v1/setup", "setUp", "Makes the first administrator, by a setup link")
             .open()

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::letter::{self, Admitted, JoinProof, JoinRequest, KeyFileText, Knock, Reply};
 use super::{App, Failure, Request, said};
 use crate::auth::join_token;
+use crate::domain::level::RELEASE;
 use crate::domain::node::{self, Admission, JoinTokenId, NodeNumber, NodeOrder, Part, TokenFault};
 use crate::domain::{Origin, Rejection};
 use crate::replica::Freshness;
@@ -70,6 +71,7 @@ impl App {
     ) -> Result<Admitted, NotLetIn> {
         // What the newcomer can mend is looked at before its token is used.
         self.check_clock(join.now_ms)?;
+        self.check_level(&join)?;
         let key_file = self.key_file_for(&join.keys)?;
         let print = pki::request_fingerprint(&join.certificate_request).map_err(|error| {
             NotLetIn::refused("bad_certificate_request", format!("the certificate request: {error}"))
@@ -117,6 +119,20 @@ impl App {
             }
         }
         Ok(())
+    }
+
+    /// A program that does not know the cluster's level could not read its rows.
+    fn check_level(&self, join: &JoinRequest) -> Result<(), NotLetIn> {
+        let now = self.level().map_err(NotLetIn::Failed)?;
+        if join.level >= now {
+            return Ok(());
+        }
+        let JoinRequest { version, level, .. } = join;
+        let reason = format!(
+            "the new node runs release {version} (level {level}), and this cluster is at level {now}: install \
+             {RELEASE} there and try again. The token is still good"
+        );
+        Err(NotLetIn::refused("older_release", reason))
     }
 
     fn check_clock(&self, theirs_ms: u64) -> Result<(), NotLetIn> {

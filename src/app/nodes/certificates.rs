@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use conclave_cluster::pki::{CertificateFacts, CertificateRequest};
+use conclave_cluster::pki::{CLOCK_SKEW, CertificateFacts, CertificateRequest};
 use conclave_cluster::{LogTime, NodeId, Unavailable};
 use tokio::time::Instant;
 
@@ -29,7 +29,7 @@ impl App {
         request: &Request,
     ) -> Result<Signed, Failure> {
         let view = self.view(Freshness::Linearizable, request.deadline).await?;
-        let authority = self.node_authority(&view)?;
+        let authority = self.node_authority()?;
         let validity = self.settings.nodes.certificate_lifetime;
         let now = LogTime(self.now(&view).0);
         let signed = authority
@@ -70,8 +70,9 @@ impl App {
     /// Whether a third of the time of this node's certificate is left, or less.
     pub(super) fn wants_certificate(&self) -> bool {
         let Some(own) = self.cluster.certificate() else { return false };
-        let (from, to) = (own.not_before.0, own.not_after.0);
-        to.saturating_sub(self.clock.now().0) <= to.saturating_sub(from) / 3
+        let skew = u64::try_from(CLOCK_SKEW.as_millis()).unwrap_or_default();
+        let (issued, to) = (own.not_before.0.saturating_add(skew), own.not_after.0);
+        to.saturating_sub(self.clock.now().0) <= to.saturating_sub(issued) / 3
     }
 
     /// Writes this node's certificate down where nobody has: that of a founder was given out before there were rows.

@@ -19,6 +19,12 @@ pub struct KeptToken {
     pub token: node::JoinToken,
 }
 
+/// Why handing over to a certain node did not come to that, if it did not.
+fn another_leads(change: Change, changed: Changed) -> Option<String> {
+    let Change::StepDown { to: Some(to) } = change else { return None };
+    (changed.leader != to).then(|| format!("node {} leads now, and not node {to}: try again", changed.leader))
+}
+
 /// The most addresses in a join token.
 const MOST_ADDRESSES: usize = 9;
 const PAUSE: Duration = Duration::from_millis(100);
@@ -35,8 +41,8 @@ impl App {
         replaces: Option<u64>,
         request: &Request,
     ) -> Result<(JoinToken, u64), Failure> {
-        let view = self.view(Freshness::Linearizable, request.deadline).await?;
-        let authority = self.node_authority(&view)?;
+        self.view(Freshness::Linearizable, request.deadline).await?;
+        let authority = self.node_authority()?;
         let status = self.cluster.status();
         let members = status.members.iter().filter(|member| Some(member.node.0) != replaces);
         let addresses: Vec<String> =
@@ -89,10 +95,16 @@ impl App {
     pub async fn change_members(&self, change: Change, deadline: Instant) -> Result<Changed, Failure> {
         loop {
             let answer = self.run_errand(None, &Errand::Change(change), deadline).await?;
+            let is_time = Instant::now() + PAUSE < deadline;
             match answer {
-                Answer::Changed(changed) => return Ok(changed),
+                Answer::Changed(changed) => match another_leads(change, changed) {
+                    None => return Ok(changed),
+                    // It was faster than the one that is to lead; now it is asked to let that one.
+                    Some(_) if is_time => tokio::time::sleep(PAUSE).await,
+                    Some(reason) => return Err(Failure::Endangers(reason)),
+                },
                 // It may have just handed over, as the one to be removed does. Each change may be ordered again.
-                Answer::NotNow { .. } if Instant::now() + PAUSE < deadline => tokio::time::sleep(PAUSE).await,
+                Answer::NotNow { .. } if is_time => tokio::time::sleep(PAUSE).await,
                 other => return Err(super::errands::refusal(other)),
             }
         }

@@ -22,6 +22,7 @@ use crate::auth::join_token::JoinToken;
 use crate::auth::kek::Kek;
 use crate::auth::key_file::{KekError, KeySource};
 use crate::clock::rfc3339;
+use crate::domain::level::{LEVEL, RELEASE};
 
 /// By what a node wants to be let in.
 #[derive(Debug)]
@@ -110,7 +111,8 @@ pub async fn enrol(
         proof,
         certificate_request: made.request.clone(),
         now_ms: clock.now().0,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: RELEASE.to_owned(),
+        level: LEVEL,
         keys: names,
     }));
     let request = Bytes::from(letter::encode(&knock));

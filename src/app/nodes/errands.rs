@@ -33,7 +33,7 @@ impl Errands for NodeErrands {
 
 impl App {
     /// Asks another node, this one, or the leader.
-    pub(super) async fn run_errand(
+    pub(in crate::app) async fn run_errand(
         &self,
         node: Option<NodeId>,
         errand: &Errand,
@@ -61,6 +61,8 @@ impl App {
                 .await
                 .map(|facts| Answer::Rotated { serial: facts.serial, expires_ms: facts.not_after.0 }),
             Errand::Report => Ok(Answer::Report(Box::new(self.report().await))),
+            Errand::Describe => Ok(Self::described()),
+            Errand::Promise { level } => self.promise(level).await,
         };
         done.unwrap_or_else(|failure| answer_of(&failure))
     }
@@ -87,6 +89,8 @@ pub(super) fn refusal(answer: Answer) -> Failure {
         | Answer::Signed { .. }
         | Answer::Members(_)
         | Answer::Rotated { .. }
-        | Answer::Report(_) => Failure::Internal("a node answered something else"),
+        | Answer::Report(_)
+        | Answer::Described { .. }
+        | Answer::Promised { .. } => Failure::Internal("a node answered something else"),
     }
 }

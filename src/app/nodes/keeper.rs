@@ -13,6 +13,7 @@ use conclave_cluster::{MemberStatus, NodeId, Refused, Status};
 use tokio::time::Instant;
 
 use super::{App, Failure};
+use crate::domain::level;
 use crate::domain::node::{self, Node, NodeNumber, NodeOrder, Part};
 
 /// What the keeper remembers between two rounds; nothing of it matters to another leader.
@@ -67,25 +68,31 @@ impl App {
         self.cluster.refuse(Refused { nodes, certificates });
     }
 
+    /// What the node does for itself, and what it does for all when it leads: neither waits for the other to succeed.
     async fn keep_node(&self, memory: &mut Memory) -> Result<(), Failure> {
-        self.keep_certificate(memory).await?;
-        if !self.is_open() {
+        // All that follows is written into rows that nodes of the first release do not know.
+        if !self.is_open() || self.level()? < level::OPERATIONS {
             return Ok(());
         }
-        self.install_authority(&Self::own_request(PATIENCE)).await?;
-        self.record_certificate().await?;
+        let own = self.keep_own(memory).await;
         if !self.cluster.is_leader() {
             *memory = Memory { renewal: memory.renewal, ..Memory::default() };
-            return Ok(());
+            return own;
         }
-        self.lead(memory).await
+        self.lead(memory).await.and(own)
+    }
+
+    async fn keep_own(&self, memory: &mut Memory) -> Result<(), Failure> {
+        self.keep_certificate(memory).await?;
+        self.install_authority(&Self::own_request(PATIENCE)).await?;
+        self.record_certificate().await
     }
 
     /// Looks at the certificate each time, because it may be good for a minute only; tries to replace it now and then.
     async fn keep_certificate(&self, memory: &mut Memory) -> Result<(), Failure> {
         let now = Instant::now();
         let has_just_tried = memory.renewal.is_some_and(|last| now.duration_since(last) < RENEWAL_PAUSE);
-        if has_just_tried || !self.is_open() || !self.wants_certificate() {
+        if has_just_tried || !self.wants_certificate() {
             return Ok(());
         }
         memory.renewal = Some(now);

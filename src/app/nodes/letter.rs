@@ -29,8 +29,9 @@ pub struct JoinRequest {
     pub certificate_request: String,
     /// Its clock, in milliseconds since 1970.
     pub now_ms: u64,
-    /// The release it runs.
+    /// The release it runs, and the newest level that it knows; see `domain::level`.
     pub version: String,
+    pub level: u32,
     /// The names of the key-encryption keys that it has; none if it wants the cluster's.
     pub keys: Vec<String>,
 }
@@ -122,6 +123,10 @@ pub enum Errand {
     Rotate,
     /// To any node: how are you?
     Report,
+    /// To any node: what do you run?
+    Describe,
+    /// To any node: never start a program again that does not know this level; see `app::upgrade`.
+    Promise { level: u32 },
 }
 
 /// A change of the membership.
@@ -169,6 +174,13 @@ pub enum Answer {
     /// Not now.
     NotNow {
         reason: String,
+    },
+    Described {
+        release: String,
+        level: u32,
+    },
+    Promised {
+        level: u32,
     },
 }
 

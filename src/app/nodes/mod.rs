@@ -53,7 +53,7 @@ impl App {
 
     /// The authority that issues the nodes' certificates: from the rows, or from the disk of the founder, which has it
     /// until it is in the rows.
-    pub(super) fn node_authority(&self, rows: &dyn Read) -> Result<Authority, Failure> {
+    fn authority_in(&self, rows: &dyn Read) -> Result<Authority, Failure> {
         let unusable = |_| Failure::Internal("the nodes' authority is damaged");
         let cluster = self.cluster.identity().cluster;
         if let Some(stored) = node::authority(rows)? {
@@ -71,6 +71,15 @@ impl App {
         own.ok_or(Failure::NotReady)
     }
 
+    /// As [`App::authority_in`], of rows that hold all that this node has seen: the authority moves from the disk into
+    /// the rows while the node serves, and a view from before would show it in neither place.
+    pub(super) fn node_authority(&self) -> Result<Authority, Failure> {
+        match self.authority_in(&self.cluster.view()) {
+            Err(Failure::NotReady) => self.authority_in(&self.cluster.view()),
+            found => found,
+        }
+    }
+
     /// Puts the authority into the rows where this node still has it on its disk, and removes it there.
     async fn install_authority(&self, request: &Request) -> Result<(), Failure> {
         let view = self.view(crate::replica::Freshness::Linearizable, request.deadline).await?;
@@ -84,8 +93,7 @@ impl App {
         }
         // It is in the rows, on a majority of the disks, and opens: else the copy here is the only one.
         let view = self.view(crate::replica::Freshness::Linearizable, request.deadline).await?;
-        if self.node_authority(&view)?.fingerprint() == own.fingerprint() && node::authority(&view)?.is_some()
-        {
+        if self.authority_in(&view)?.fingerprint() == own.fingerprint() && node::authority(&view)?.is_some() {
             let forgotten = self.cluster.forget_authority_key();
             forgotten.map_err(|_| Failure::Internal("the authority's key is still on the disk"))?;
             tracing::info!(

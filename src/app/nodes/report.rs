@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::letter::{Answer, Errand, Report};
 use super::{App, Failure, said};
 use crate::domain::Read;
+use crate::domain::level::RELEASE;
 use crate::domain::node::{self, NodeNumber, Part};
 
 /// A node, or why it did not answer.
@@ -46,7 +47,7 @@ impl App {
         let usage = tokio::task::spawn_blocking(move || cluster.disk_usage()).await.ok().flatten();
         Report {
             node: status.node.0,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: RELEASE.to_owned(),
             now_ms: self.clock.now().0,
             uptime_s: self.started.elapsed().as_secs(),
             applied: status.applied.map_or(0, |position| position.index),

@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 
-use super::super::restore::{MAX_ROWS, NewPart, Renewal, RestoredRow, WholeRestore, renew};
+use super::super::restore::{NewPart, Renewal, RestoredRow, WholeRestore, renew};
 use super::super::rows::{next_account, prefix_of, tables};
 use super::super::testing::MemoryRows;
 use super::super::{
@@ -131,7 +131,7 @@ proptest! {
         match restored {
             Ok(_) => check_restored(&before, &world.rows, account, world.at),
             // Its root user's address is another's by now, or there was no such account then.
-            Err(Rejection::EmailTaken) | Err(Rejection::Invalid { .. }) => {}
+            Err(Rejection::EmailTaken | Rejection::Invalid { .. }) => {}
             Err(other) => prop_assert!(false, "{other}"),
         }
         indexes::check(&world);
@@ -148,9 +148,13 @@ proptest! {
     ) {
         let account = account(which);
         let mut world = Holders::new();
-        first.iter().for_each(|step| drop(world.take(step)));
+        for step in &first {
+            drop(world.take(step));
+        }
         let saved = backup(&world.rows, account);
-        then.iter().for_each(|step| drop(world.take(step)));
+        for step in &then {
+            drop(world.take(step));
+        }
         let before = world.rows.clone();
         match restore(&mut world.rows, world.at, account, &saved) {
             Ok(_) => check_restored(&before, &world.rows, account, world.at),
@@ -169,7 +173,9 @@ proptest! {
         keep_api_keys in any::<bool>(),
     ) {
         let mut world = World::new();
-        first.iter().for_each(|step| drop(world.take(step)));
+        for step in &first {
+            world.take(step);
+        }
         let keys_before = tables::API_KEY.scan(&world.rows, account(0), &[], None, usize::MAX).unwrap();
         let revision = world.rows.revision + 1;
         renew(&mut world.rows, world.at, revision, Renewal::Restored { keep_api_keys }, "").unwrap();
@@ -186,7 +192,9 @@ proptest! {
     #[test]
     fn a_new_cluster_knows_no_key_of_a_subject_and_no_recovery_secret(first in holders::history()) {
         let mut world = Holders::new();
-        first.iter().for_each(|step| drop(world.take(step)));
+        for step in &first {
+            drop(world.take(step));
+        }
         let revision = world.rows.revision + 1;
         renew(&mut world.rows, world.at, revision, Renewal::Restored { keep_api_keys: false }, "").unwrap();
         holders::secrets_lead_to_their_account(&world.rows);
@@ -259,5 +267,4 @@ fn an_interrupted_restore_changes_nothing_and_makes_room_for_the_next() {
     cluster.action = Action::Transaction(vec![cluster.action]);
     assert!(world.rows.apply(at, &cluster).is_err());
     assert_eq!(backup(&world.rows, of), saved);
-    assert!(MAX_ROWS > 100_000);
 }

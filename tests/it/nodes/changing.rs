@@ -57,11 +57,13 @@ async fn a_read_replica_serves_and_never_votes_until_it_is_promoted() {
 async fn leadership_goes_where_it_is_told() {
     let crew = Crew::grown(3, "").await;
     for to in ["2", "3", "1"] {
-        crew.insist(0, &["step-down", "--to", to]).await;
-        let leads = eventually("it leads", async || {
-            (crew.leader(1).await + 1 == to.parse::<usize>().unwrap()).then_some(())
-        });
-        leads.await;
+        // Another one may be faster where the machine is busy, and then it is said.
+        eventually(&format!("node {to} leads"), async || {
+            let output = crew.run(0, &["step-down", "--to", to]);
+            (output.status.success() && crew.leader(1).await + 1 == to.parse::<usize>().unwrap())
+                .then_some(())
+        })
+        .await;
     }
     let before = crew.leader(0).await;
     crew.insist(2, &["step-down"]).await;
@@ -135,8 +137,8 @@ async fn without_a_majority_every_change_is_refused_in_time_and_members_still_an
     let mut crew = Crew::grown(3, "").await;
     crew.kill(1);
     crew.kill(2);
-    eventually("it knows that nobody leads", async || {
-        crew.members(0).filter(|all| all["leader"].is_null()).map(drop)
+    eventually("it says that it can do nothing", async || {
+        crew.must(0, &["members"]).contains("nothing is written or read").then_some(())
     })
     .await;
     for command in [
@@ -153,7 +155,6 @@ async fn without_a_majority_every_change_is_refused_in_time_and_members_still_an
         crew.refuses(0, command, 1, "");
         assert!(began.elapsed().as_secs() < 8, "{command:?} took {:?}", began.elapsed());
     }
-    assert!(crew.must(0, &["members"]).contains("no leader now"));
     crew.refuses(0, &["health"], 1, "not ready");
     crew.start(1);
     crew.ready(1).await;

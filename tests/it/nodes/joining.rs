@@ -3,11 +3,14 @@
 use std::fs;
 use std::time::Duration;
 
+use conclave::app::nodes::{NotEnrolled, Ticket, enrol};
 use conclave::auth::join_token::JoinToken;
+use conclave::auth::key_file::KeySource;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{Crew, said, write};
+use crate::clock::Forward;
 use crate::harness::Account;
 
 #[tokio::test]
@@ -211,4 +214,32 @@ async fn a_join_that_is_killed_at_any_moment_is_repeated_under_one_id() {
     let client = crew.client();
     let account = Account::open(&client).await;
     write(&client, &account, 1, "in").await;
+}
+
+#[tokio::test]
+async fn a_wrong_clock_is_told_and_the_token_stays_good() {
+    let mut crew = Crew::new(2, "");
+    crew.start(0);
+    crew.ready(0).await;
+    let text = crew.token(0, &[]);
+    let token = JoinToken::parse(&text).unwrap();
+    let keys = KeySource::File(crew.settings(1).with_file_name("own.kek"));
+    let minutes = |minutes: u64| {
+        let clock = Forward::default();
+        clock.pass(Duration::from_secs(60 * minutes));
+        clock
+    };
+    let join = async |clock: Forward| {
+        let patience = Duration::from_secs(20);
+        enrol(&crew.data(1), &keys, Ticket::Token(&token), &clock, patience).await.unwrap_err()
+    };
+    let over = join(minutes(90)).await;
+    assert!(matches!(over, NotEnrolled::Expired { .. }), "{over}");
+    let refused = join(minutes(5)).await;
+    let NotEnrolled::Refused { code, reason } = &refused else { panic!("{refused}") };
+    assert_eq!(code, "clock_skew");
+    assert!(reason.contains("ahead of") && reason.contains("the token is still good"), "{reason}");
+    crew.join(1, &text);
+    crew.ready(1).await;
+    assert_eq!(crew.node(1), 2);
 }

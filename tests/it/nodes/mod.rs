@@ -16,9 +16,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::{Duration, Instant, interval};
 
 use crate::client::Client;
-use crate::harness::{Account, eventually, free_address};
+use crate::harness::{Account, PATIENCE, eventually, free_address};
 use crate::processes::{SETTINGS, program};
 
 /// Machines, each with settings and ports of its own, and nothing that they share but what a token or a file brings.
@@ -268,13 +269,18 @@ fn said(output: &Output) -> String {
 
 /// Creates a role through a node, under a key that makes trying again safe, until it is acknowledged.
 async fn write(client: &Client, account: &Account, machine: usize, name: &str) {
-    let body = json!({"name": name});
-    eventually("a write is acknowledged", async || {
-        let sent = account.ask(client, machine, "POST", "/roles").key(name).json(&body).send().await.ok()?;
-        assert!(matches!(sent.status, 201 | 503), "{}", sent.json);
-        (sent.status == 201).then_some(())
-    })
-    .await;
+    let (body, deadline) = (json!({"name": name}), Instant::now() + PATIENCE);
+    let mut ticks = interval(Duration::from_millis(20));
+    loop {
+        ticks.tick().await;
+        if let Ok(reply) = account.ask(client, machine, "POST", "/roles").key(name).json(&body).send().await {
+            assert!(matches!(reply.status, 201 | 503), "{}", reply.json);
+            if reply.status == 201 {
+                return;
+            }
+        }
+        assert!(Instant::now() < deadline, "a write is not acknowledged: {name}");
+    }
 }
 
 /// Writes through some machines in turn until it is told to stop; what was acknowledged must be there then.
