@@ -41,7 +41,7 @@ use crate::config::{Config, Flags};
 use crate::dev;
 use crate::telemetry::{self, Telemetry};
 
-pub use stop::Stop;
+pub use stop::{Stop, end_in_time};
 
 /// Conclave: identity and access management in a cluster of equal nodes.
 #[derive(Debug, Parser)]

@@ -192,7 +192,7 @@ fn keys(config: &Config) -> Check {
         Err(error) => return fail(error.to_string(), "put back the key file that the node was started with"),
     };
     let vault = Vault::new(&config.data, owner, Arc::new(ring));
-    match vault.status() {
+    match vault.check().and_then(|()| vault.status()) {
         Ok(keys) => Check::ok(NAME, format!("{place} opens all {} data keys", keys.len())),
         Err(error) => fail(error.to_string(), "put back the key file that the node was started with"),
     }
