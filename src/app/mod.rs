@@ -176,7 +176,7 @@ impl App {
     /// # Errors
     /// The rule that refused it, or why it could not be decided in time.
     pub async fn execute(&self, command: &Command, request: &Request) -> Result<Done, Failure> {
-        self.is_known_to_all(command, request.deadline).await?;
+        self.needs_level(command.level(), request.deadline).await?;
         let proposed = request.proposed();
         let decided =
             self.orders.execute(command, proposed.id, proposed.fingerprint, request.deadline).await?;
