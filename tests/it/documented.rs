@@ -334,6 +334,8 @@ async fn setup(asker: &mut Asker<'_>) {
     let mut body = asker.example("POST /v1/setup").unwrap();
     asker.ask("POST /v1/setup", &[], Some(body.clone()), 401).await;
     body["secret"] = json!(secret);
+    body["username"] = json!("first");
+    body["email"] = Value::Null;
     asker.ask("POST /v1/setup", &[], Some(body.clone()), 201).await;
     asker.ask("POST /v1/setup", &[], Some(body), 401).await;
     asker.ask("POST /v1/cluster/setup", &[], None, 409).await;

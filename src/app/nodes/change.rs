@@ -164,6 +164,12 @@ impl App {
                 }
                 self.give_up(old, &request.step(2)).await?
             }
+            // Handing over to oneself would start an election that another may win.
+            Change::StepDown { to: Some(to) }
+                if to == self.cluster.identity().node.0 && self.cluster.is_leader() =>
+            {
+                false
+            }
             Change::StepDown { to } => {
                 self.cluster.transfer_leader(to.map(NodeId), request.deadline).await?;
                 true
