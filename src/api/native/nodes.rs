@@ -31,7 +31,11 @@ pub(super) fn routes() -> Vec<Route> {
 /// The same for the API document.
 pub(super) fn operations() -> Vec<Operation> {
     let change = |route, id, summary| {
-        Operation::local(route, id, summary).operator().stamped().gives::<ChangedView>().refuses(&[400, 409, 503])
+        Operation::local(route, id, summary)
+            .operator()
+            .stamped()
+            .gives::<ChangedView>()
+            .refuses(&[400, 409, 503])
     };
     vec![
         change("POST /v1/cluster/members/{node}/promote", "promoteMember", "Gives a learner a vote")

@@ -96,7 +96,10 @@ impl App {
     /// [`Failure::Endangers`] with the reason and the remedy; why it cannot be done now.
     pub async fn change_members(&self, change: Change, deadline: Instant) -> Result<Changed, Failure> {
         match change {
-            Change::Promote { .. } | Change::Demote { .. } | Change::Remove { .. } | Change::Replace { .. } => {
+            Change::Promote { .. }
+            | Change::Demote { .. }
+            | Change::Remove { .. }
+            | Change::Replace { .. } => {
                 self.needs_level(OPERATIONS, deadline).await?;
             }
             Change::StepDown { .. } => {}
