@@ -137,6 +137,7 @@ impl App {
     ///
     /// # Errors
     /// When it cannot be asked, or could not do it.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`refusal` tells all other answers apart")]
     pub async fn rotate_certificate_of(&self, node: u64, deadline: Instant) -> Result<Rotated, Failure> {
         self.needs_level(OPERATIONS, deadline).await?;
         match self.run_errand(Some(NodeId(node)), &Errand::Rotate, deadline).await? {

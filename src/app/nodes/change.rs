@@ -94,6 +94,7 @@ impl App {
     ///
     /// # Errors
     /// [`Failure::Endangers`] with the reason and the remedy; why it cannot be done now.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`refusal` tells all other answers apart")]
     pub async fn change_members(&self, change: Change, deadline: Instant) -> Result<Changed, Failure> {
         match change {
             Change::Promote { .. }

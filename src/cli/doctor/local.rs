@@ -79,7 +79,8 @@ fn rights(data: &Path) -> Check {
         let remedy = format!("run this as user {owner}, as the node does; this is user {own}");
         return Check::is(NAME, Health::Warn, figure, remedy);
     }
-    let health = if mode & 0o077 == 0 { Health::Ok } else { Health::Warn };
+    // Only its owner may do anything with it.
+    let health = if mode.trailing_zeros() >= 6 { Health::Ok } else { Health::Warn };
     Check::is(NAME, health, figure, format!("chmod 700 {path}: nobody else has business there"))
 }
 
