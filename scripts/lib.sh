@@ -70,7 +70,10 @@ restart() {
 
 down() {
   local node
-  for node in 1 2 3 4 5; do [ -f "$work/pid-$node" ] && kill "$(cat "$work/pid-$node")" 2> /dev/null; done
+  for node in 1 2 3 4 5; do
+    [ -f "$work/pid-$node" ] || continue
+    kill "$(cat "$work/pid-$node")" 2> /dev/null && wait "$(cat "$work/pid-$node")" 2> /dev/null
+  done
   [ -n "${dev_pid:-}" ] && kill "$dev_pid" 2> /dev/null && wait "$dev_pid" 2> /dev/null
   rm -rf "$work"
 }

@@ -182,12 +182,12 @@ impl App {
         Ok(in_the_way(&programs, LEVEL))
     }
 
-    /// Refuses a command that the cluster is not ready for, and says who is not.
+    /// Refuses what the cluster is not ready for, because it needs that level, and says who is behind. For a step
+    /// that can only end in such a command, so that it is refused before anything else is done.
     ///
     /// # Errors
     /// [`Failure::Upgrading`].
-    pub(super) async fn is_known_to_all(&self, command: &Command, deadline: Instant) -> Result<(), Failure> {
-        let needed = command.level();
+    pub(super) async fn needs_level(&self, needed: u32, deadline: Instant) -> Result<(), Failure> {
         if needed <= self.level()? {
             return Ok(());
         }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::letter::{Answer, Errand};
 use super::{App, Failure, Request};
+use crate::domain::level::OPERATIONS;
 use crate::domain::node::{self, NodeNumber, NodeOrder};
 use crate::domain::{Lifetime, Origin};
 use crate::replica::Freshness;
@@ -28,6 +29,7 @@ impl App {
         certificate_request: &str,
         request: &Request,
     ) -> Result<Signed, Failure> {
+        self.needs_level(OPERATIONS, request.deadline).await?;
         let view = self.view(Freshness::Linearizable, request.deadline).await?;
         let authority = self.node_authority()?;
         let validity = self.settings.nodes.certificate_lifetime;
@@ -135,12 +137,13 @@ impl App {
     ///
     /// # Errors
     /// When it cannot be asked, or could not do it.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`refusal` tells all other answers apart")]
     pub async fn rotate_certificate_of(&self, node: u64, deadline: Instant) -> Result<Rotated, Failure> {
-        let answer = self.run_errand(Some(NodeId(node)), &Errand::Rotate, deadline).await?;
-        let Answer::Rotated { serial, expires_ms } = answer else {
-            return Err(super::errands::refusal(answer));
-        };
-        Ok(Rotated { serial, expires: LogTime(expires_ms) })
+        self.needs_level(OPERATIONS, deadline).await?;
+        match self.run_errand(Some(NodeId(node)), &Errand::Rotate, deadline).await? {
+            Answer::Rotated { serial, expires_ms } => Ok(Rotated { serial, expires: LogTime(expires_ms) }),
+            other => Err(super::errands::refusal(other)),
+        }
     }
 
     /// A request of the node itself.

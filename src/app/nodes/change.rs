@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::letter::{Answer, Change, Changed, Errand, Seen};
 use super::{App, Failure, Request};
 use crate::auth::join_token::JoinToken;
+use crate::domain::level::OPERATIONS;
 use crate::domain::node::{self, JoinTokenId, NodeNumber, NodeOrder, Part};
 use crate::domain::{Lifetime, Noun, Rejection};
 use crate::replica::Freshness;
@@ -41,6 +42,7 @@ impl App {
         replaces: Option<u64>,
         request: &Request,
     ) -> Result<(JoinToken, u64), Failure> {
+        self.needs_level(OPERATIONS, request.deadline).await?;
         self.view(Freshness::Linearizable, request.deadline).await?;
         let authority = self.node_authority()?;
         let status = self.cluster.status();
@@ -93,6 +95,15 @@ impl App {
     /// # Errors
     /// [`Failure::Endangers`] with the reason and the remedy; why it cannot be done now.
     pub async fn change_members(&self, change: Change, deadline: Instant) -> Result<Changed, Failure> {
+        match change {
+            Change::Promote { .. }
+            | Change::Demote { .. }
+            | Change::Remove { .. }
+            | Change::Replace { .. } => {
+                self.needs_level(OPERATIONS, deadline).await?;
+            }
+            Change::StepDown { .. } => {}
+        }
         loop {
             let answer = self.run_errand(None, &Errand::Change(change), deadline).await?;
             let is_time = Instant::now() + PAUSE < deadline;

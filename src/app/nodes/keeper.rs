@@ -129,10 +129,9 @@ impl App {
     ) -> Result<bool, Failure> {
         let request = Self::own_request(PATIENCE);
         let Some(row) = rows.get(&member.node.0) else {
-            // Members that came without a row, as all of older releases did, voted.
-            let part = Part::Voter;
-            let node = NodeNumber(member.node.0);
-            self.order_nodes(NodeOrder::Register { node, part }, &request).await?;
+            // Whoever came without being let in here, as all did in older releases, was to vote.
+            let order = NodeOrder::Register { node: NodeNumber(member.node.0), part: Part::Voter };
+            self.order_nodes(order, &request).await?;
             return Ok(true);
         };
         if row.is_removed() {

@@ -119,9 +119,12 @@ impl From<ChangeError> for Failure {
 }
 
 /// What to tell an operator, who is told more than clients are.
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others are said in their own words")]
 fn said(failure: &Failure) -> String {
-    if let Failure::Unavailable(Unavailable::NoLeader | Unavailable::NotLeader { .. }) = failure {
-        return "no leader at the moment".to_owned();
+    match failure {
+        Failure::Unavailable(Unavailable::NoLeader | Unavailable::NotLeader { .. }) => {
+            "no leader at the moment".to_owned()
+        }
+        other => other.to_string(),
     }
-    failure.to_string()
 }
