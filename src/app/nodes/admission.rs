@@ -19,7 +19,7 @@ use super::letter::{self, Admitted, JoinProof, JoinRequest, KeyFileText, Knock, 
 use super::{App, Failure, Request, said};
 use crate::auth::join_token;
 use crate::domain::level::RELEASE;
-use crate::domain::node::{self, Admission, JoinTokenId, NodeNumber, NodeOrder, Part, TokenFault};
+use crate::domain::node::{self, Admission, JoinTokenId, NodeNumber, NodeOrder, Part};
 use crate::domain::{Origin, Rejection};
 use crate::replica::Freshness;
 
@@ -208,14 +208,11 @@ fn refused(code: &str, reason: &str) -> Reply {
     Reply::Refused { code: code.to_owned(), reason: reason.to_owned() }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "all others are said in their own words")]
 fn advice(rejection: &Rejection) -> String {
-    match rejection {
-        Rejection::JoinToken(TokenFault::Used | TokenFault::Unknown | TokenFault::Expired) => {
-            format!("{rejection}; make another one with `conclave token create`")
-        }
-        other => other.to_string(),
+    if matches!(rejection, Rejection::JoinToken(_)) {
+        return format!("{rejection}; make another one with `conclave token create`");
     }
+    rejection.to_string()
 }
 
 /// Less than what certificates and tokens are wrong by.

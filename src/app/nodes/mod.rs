@@ -119,12 +119,9 @@ impl From<ChangeError> for Failure {
 }
 
 /// What to tell an operator, who is told more than clients are.
-#[expect(clippy::wildcard_enum_match_arm, reason = "all others are said in their own words")]
 fn said(failure: &Failure) -> String {
-    match failure {
-        Failure::Unavailable(Unavailable::NoLeader | Unavailable::NotLeader { .. }) => {
-            "no leader at the moment".to_owned()
-        }
-        other => other.to_string(),
+    if let Failure::Unavailable(Unavailable::NoLeader | Unavailable::NotLeader { .. }) = failure {
+        return "no leader at the moment".to_owned();
     }
+    failure.to_string()
 }
