@@ -208,7 +208,6 @@ fn refused(code: &str, reason: &str) -> Reply {
     Reply::Refused { code: code.to_owned(), reason: reason.to_owned() }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "all others are said in their own words")]
 fn advice(rejection: &Rejection) -> String {
     match rejection {
         Rejection::JoinToken(TokenFault::Used | TokenFault::Unknown | TokenFault::Expired) => {

@@ -69,7 +69,6 @@ impl App {
 }
 
 /// What the asking node is told.
-#[expect(clippy::wildcard_enum_match_arm, reason = "all others are said in their own words")]
 fn answer_of(failure: &Failure) -> Answer {
     match failure {
         Failure::Endangers(reason) => Answer::Refused { reason: reason.clone() },

@@ -119,7 +119,6 @@ impl From<ChangeError> for Failure {
 }
 
 /// What to tell an operator, who is told more than clients are.
-#[expect(clippy::wildcard_enum_match_arm, reason = "all others are said in their own words")]
 fn said(failure: &Failure) -> String {
     match failure {
         Failure::Unavailable(Unavailable::NoLeader | Unavailable::NotLeader { .. }) => {
