@@ -130,7 +130,8 @@ impl Collected {
                 panic!("no text")
             };
             for span in of_process.scope_spans.into_iter().flat_map(|scope| scope.spans) {
-                let trace = span.trace_id.iter().map(|byte| format!("{byte:02x}")).collect();
+                let trace =
+                    span.trace_id.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
                 self.0.lock().unwrap().push((instance.clone(), trace, span.name));
             }
         }

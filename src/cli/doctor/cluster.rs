@@ -137,10 +137,12 @@ fn clocks(reports: &Reports) -> Check {
     let Some((ms, report)) = apart.max_by_key(|(ms, _)| *ms) else {
         return Check::is("clocks", Health::Unknown, "no node has said its time", "see `nodes`");
     };
-    let health = match ms {
-        0..=WARN_CLOCK_MS => Health::Ok,
-        ..=FAIL_CLOCK_MS => Health::Warn,
-        _ => Health::Fail,
+    let health = if ms > FAIL_CLOCK_MS {
+        Health::Fail
+    } else if ms > WARN_CLOCK_MS {
+        Health::Warn
+    } else {
+        Health::Ok
     };
     let figure = format!("at most {ms} ms apart, node {} from node {}", report.node, reports.node);
     Check::is(

@@ -79,7 +79,7 @@ fn rights(data: &Path) -> Check {
         let remedy = format!("run this as user {owner}, as the node does; this is user {own}");
         return Check::is(NAME, Health::Warn, figure, remedy);
     }
-    let health = if mode & 0o077 == 0 { Health::Ok } else { Health::Warn };
+    let health = if mode | 0o700 == 0o700 { Health::Ok } else { Health::Warn };
     Check::is(NAME, health, figure, format!("chmod 700 {path}: nobody else has business there"))
 }
 
