@@ -126,7 +126,9 @@ impl Action {
             | Self::Unlock { .. }
             | Self::SetClient { .. }
             | Self::ProvePassword { .. }
-            | Self::SetRoles { .. } => FIRST,
+            | Self::SetRoles { .. }
+            // By this the level rises, so it cannot wait for it. Nobody orders it before all know it.
+            | Self::RaiseLevel { .. } => FIRST,
             Self::Observe(seen) => seen.iter().map(|one| one.by.level()).max().unwrap_or(FIRST),
             Self::Reseal(new) => new.secret.level(),
             Self::OfferSetup { .. }
@@ -136,8 +138,6 @@ impl Action {
             | Self::AbandonRestore { .. } => OPERATIONS,
             Self::OrderNodes(order) => order.level(),
             Self::Transaction(actions) => actions.iter().map(Self::level).max().unwrap_or(FIRST),
-            // By this the level rises, so it cannot wait for it. Nobody orders it before all know it.
-            Self::RaiseLevel { .. } => FIRST,
         }
     }
 }

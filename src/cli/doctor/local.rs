@@ -79,7 +79,8 @@ fn rights(data: &Path) -> Check {
         let remedy = format!("run this as user {owner}, as the node does; this is user {own}");
         return Check::is(NAME, Health::Warn, figure, remedy);
     }
-    let health = if mode | 0o700 == 0o700 { Health::Ok } else { Health::Warn };
+    let of_others = mode & 0o077;
+    let health = if of_others == 0 { Health::Ok } else { Health::Warn };
     Check::is(NAME, health, figure, format!("chmod 700 {path}: nobody else has business there"))
 }
 
