@@ -223,6 +223,22 @@ mod tests {
         Sealer::new(kek(current), retired.iter().copied().map(kek).collect())
     }
 
+    /// In rows and around data keys, as the first release sealed them.
+    #[test]
+    fn what_was_sealed_long_ago_opens() {
+        let keys = sealer(1, &[]);
+        let secret = "01803027368a070cf347e97fb932b5cb4319a3235f13091a833ab51415b815c9134531d9f9a24d677e6ced";
+        let data_key = "01803027368a070cf321ad2c2f2ef78cc9e9d03b7273b271b526f1e807539d3036ad3bcdcf57dbd5f767c011\
+                        fc169beba20198cf35d67af069b4278a7b3b1af221fb6e2636";
+        assert_eq!(keys.open(&HERE, &unhex(secret)).unwrap().expose(), b"secret");
+        assert_eq!(keys.unwrap("log", &unhex(data_key)).unwrap().expose(), &[7; 32]);
+        assert_eq!(keys.key_ids().next().unwrap().to_string(), "803027368a070cf3");
+    }
+
+    fn unhex(text: &str) -> Vec<u8> {
+        (0..text.len() / 2).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap()).collect()
+    }
+
     #[test]
     fn opens_what_it_sealed_and_seals_anew_each_time() {
         let keys = sealer(1, &[]);

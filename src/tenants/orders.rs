@@ -389,6 +389,59 @@ fn millis(span: Duration) -> u64 {
 mod tests {
     use super::*;
 
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    }
+
+    fn written(value: &impl Serialize) -> String {
+        hex(&postcard::to_stdvec(value).unwrap())
+    }
+
+    /// As nodes of all releases write them: append variants, change none.
+    #[test]
+    fn letters_and_answers_are_written_as_ever() {
+        let proposal =
+            Proposal { request: RequestId([5; 16]), fingerprint: 300, command: Bytes::from_static(b"ab") };
+        let attempt = Attempt {
+            gate: Gate::Service,
+            rate: "5/minute".parse().unwrap(),
+            source: IpAddr::from([127, 0, 0, 1]),
+            login: Some(Login { account: AccountId::CLUSTER, digest: [7; 16] }),
+        };
+        let letters = [
+            (
+                Letter::Submit { account: "a".to_owned(), proposal, remaining_ms: 300 },
+                "00016105050505050505050505050505050505ac02026162ac02",
+            ),
+            (Letter::Admit { attempt, remaining_ms: 300 }, "0102053c00007f000001010c30303030303030303030303007070707070707070707070707070707ac02"),
+            (Letter::Errand { request: vec![1, 2], remaining_ms: 300 }, "02020102ac02"),
+        ];
+        for (letter, golden) in letters {
+            assert_eq!(written(&letter), golden);
+        }
+        let second = Duration::from_secs(1);
+        let allowance = Allowance { limit: 5, remaining: 0, reset_after: second };
+        let done = Applied::Done {
+            revision: 300,
+            at: conclave_cluster::LogTime(9),
+            reply: Bytes::from_static(b"ok"),
+            replayed: true,
+        };
+        let answers = [
+            (Answer::Applied(done), "0000ac0209026f6b01"),
+            (Answer::Applied(Applied::Mismatch), "0001"),
+            (Answer::Busy { retry_after_ms: 300 }, "01ac02"),
+            (Answer::NotDone, "02"),
+            (Answer::Unknown, "03"),
+            (Answer::Admitted(Ok(allowance)), "0400050001 00"),
+            (Answer::Admitted(Err(Exceeded { allowance, retry_after: second })), "04010500010 00100"),
+            (Answer::Ran(vec![1, 2]), "05020102"),
+        ];
+        for (answer, golden) in answers {
+            assert_eq!(written(&answer), golden.replace(' ', ""));
+        }
+    }
+
     #[tokio::test]
     async fn a_letter_names_its_request_behind_its_end() {
         let letter = || Letter::Errand { request: vec![1, 2, 3], remaining_ms: 7 };

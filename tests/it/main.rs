@@ -37,6 +37,7 @@ mod passwords;
 mod processes;
 mod races;
 mod raw;
+mod release;
 mod requests;
 mod revocation;
 mod rodmena;

@@ -151,6 +151,26 @@ mod tests {
         assert_eq!(key(2).open(b"here", &sealed), Err(NotOpened));
     }
 
+    /// Sealed by the first release, and what it called a name: both are on disks.
+    #[test]
+    fn what_was_sealed_long_ago_opens() {
+        let sealed = "ce69a2d2349f01959b01b5c3b2449cba1fff2e2ae7e65bc6164dafe8bed089a40e651b8fcf4c1723339527c6\
+                      00cb8fb97b13";
+        assert_eq!(key(1).open(b"here", &unhex(sealed)).unwrap(), b"secret");
+        assert_eq!(
+            hex(&key(1).name(&[b"a", b"bc"])),
+            "e645dc07efa9ccfb3eecbdfe88788a071a5798f497e0841496d38b5f2f492169"
+        );
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    }
+
+    fn unhex(text: &str) -> Vec<u8> {
+        (0..text.len() / 2).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap()).collect()
+    }
+
     #[test]
     fn names_depend_on_the_key_and_on_every_part() {
         let name = key(1).name(&[b"a", b"bc"]);

@@ -96,6 +96,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_file_of_a_data_key_is_written_as_ever() {
+        let one = b"conclkey\x01\x02\x07\0wrapped";
+        let written = encode(Kind::Copy, b"wrapped").unwrap();
+        assert!(written.starts_with(one), "{written:?}");
+        assert!(written[SECTOR_BYTES..].starts_with(one));
+        assert_eq!(written[one.len()..one.len() + 4], crc32fast::hash(one).to_le_bytes());
+        assert_eq!(written.len(), SECTOR_BYTES + one.len() + 4);
+        let numbers = [Kind::Log, Kind::Copy, Kind::Snapshots].map(|kind| kind as u8);
+        assert_eq!(numbers, [1, 2, 3]);
+    }
+
+    #[test]
     fn either_half_is_enough_and_no_flipped_bit_is_believed() {
         let good = encode(Kind::Copy, b"wrapped").unwrap();
         let whole = Header { kind: Kind::Copy, wrapped: b"wrapped".to_vec(), is_worn: false };

@@ -202,6 +202,17 @@ mod tests {
         writer.get_ref().clone()
     }
 
+    /// A whole file of the first release.
+    #[test]
+    fn what_was_sealed_long_ago_opens() {
+        let text = "636f6e636c736c31e85b18f901e38392ce840c95fda5e34e938352ac45e8a1980c44c69049dc1259\
+                    7774b7413ff95e427497da74b5517aaf5d05f05e14";
+        let bytes: Vec<u8> = (0..text.len() / 2)
+            .map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap())
+            .collect();
+        assert_eq!(opened(&bytes, 1).unwrap(), b"plain");
+    }
+
     fn opened(sealed: &[u8], by: u8) -> io::Result<Vec<u8>> {
         let mut plain = Vec::new();
         SealedReader::new(sealed, key(by)).read_to_end(&mut plain)?;

@@ -238,3 +238,86 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let (version, rest) = bytes.split_first()?;
     if *version == VERSION { postcard::from_bytes(rest).ok() } else { None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(value: &impl Serialize) -> String {
+        encode(value).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    }
+
+    /// As nodes of all releases write them: append variants, change none.
+    #[test]
+    fn errands_and_answers_are_written_as_ever() {
+        let errands = [
+            (Errand::Change(Change::Promote { node: 300 }), "010000ac02"),
+            (Errand::Change(Change::Demote { node: 300 }), "010001ac02"),
+            (Errand::Change(Change::Remove { node: 300 }), "010002ac02"),
+            (Errand::Change(Change::Replace { old: 1, new: 2 }), "0100030102"),
+            (Errand::Change(Change::StepDown { to: Some(2) }), "0100040102"),
+            (Errand::Sign { certificate_request: "r".to_owned() }, "01010172"),
+            (Errand::Members, "0102"),
+            (Errand::Rotate, "0103"),
+            (Errand::Report, "0104"),
+            (Errand::Describe, "0105"),
+            (Errand::Promise { level: 300 }, "0106ac02"),
+        ];
+        for (errand, golden) in errands {
+            assert_eq!(written(&errand), golden);
+        }
+        let changed = Changed { is_changed: true, voters: 3, tolerance: 1, leader: 2 };
+        let seen = Seen { node: 2, is_voter: true, lag: Some(5), contact_ms: None, is_healthy: Some(true) };
+        let signed =
+            Answer::Signed { certificate: "c".to_owned(), authority: "a".to_owned(), serial: "s".to_owned() };
+        let answers = [
+            (Answer::Changed(changed), "010001030102"),
+            (signed, "0101016301610173"),
+            (Answer::Members(vec![seen]), "0102010201010500 0101"),
+            (Answer::Rotated { serial: "s".to_owned(), expires_ms: 300 }, "01030173ac02"),
+            (Answer::Refused { reason: "no".to_owned() }, "0105026e6f"),
+            (Answer::NotNow { reason: "no".to_owned() }, "0106026e6f"),
+            (Answer::Described { release: "1".to_owned(), level: 300 }, "01070131ac02"),
+            (Answer::Promised { level: 300 }, "0108ac02"),
+        ];
+        for (answer, golden) in answers {
+            assert_eq!(written(&answer), golden.replace(' ', ""));
+        }
+    }
+
+    #[test]
+    fn what_a_newcomer_says_and_hears_is_written_as_ever() {
+        let (ticket, to) = (Uuid::from_bytes([1; 16]), Uuid::from_bytes([2; 16]));
+        let join = |proof| {
+            Knock::Join(Box::new(JoinRequest {
+                proof,
+                certificate_request: "r".to_owned(),
+                now_ms: 300,
+                version: "v".to_owned(),
+                level: 2,
+                keys: vec!["k".to_owned()],
+            }))
+        };
+        let (ones, twos) = ("01".repeat(16), "02".repeat(16));
+        let token = JoinProof::Token { id: ticket, secret: [2; 32] };
+        let knocks = [
+            (join(token), format!("01000010{ones}{twos}{twos}0172ac0201760201016b")),
+            (join(JoinProof::Authority { learner: true }), "010001010172ac0201760201016b".to_owned()),
+            (Knock::Look { ticket }, format!("010110{ones}")),
+            (Knock::Yield { to }, format!("010210{twos}")),
+        ];
+        for (knock, golden) in knocks {
+            assert_eq!(written(&knock), golden);
+        }
+        let no = || "no".to_owned();
+        let replies = [
+            (Reply::Refused { code: "c".to_owned(), reason: no() }, "01010163026e6f".to_owned()),
+            (Reply::NotNow { reason: no() }, "0102026e6f".to_owned()),
+            (Reply::Member { cluster: to, peers: vec!["p".to_owned()] }, format!("010310{twos}010170")),
+            (Reply::Seeking { ticket, yielded_to: None }, format!("010410{ones}00")),
+        ];
+        for (reply, golden) in replies {
+            assert_eq!(written(&reply), golden);
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Tests of the state, over a toy machine whose commands are lists of row operations.
 
 mod disk;
+mod golden;
 mod pure;
 mod sealed;
 mod store;
