@@ -413,7 +413,10 @@ mod tests {
                 Letter::Submit { account: "a".to_owned(), proposal, remaining_ms: 300 },
                 "00016105050505050505050505050505050505ac02026162ac02",
             ),
-            (Letter::Admit { attempt, remaining_ms: 300 }, "0102053c00007f000001010c30303030303030303030303007070707070707070707070707070707ac02"),
+            (
+                Letter::Admit { attempt, remaining_ms: 300 },
+                "0102053c00007f000001010c30303030303030303030303007070707070707070707070707070707ac02",
+            ),
             (Letter::Errand { request: vec![1, 2], remaining_ms: 300 }, "02020102ac02"),
         ];
         for (letter, golden) in letters {
