@@ -22,10 +22,14 @@ async fn serve(config: Config, mut stop: Stop) -> Result<(), Failure> {
     tracing::info!(http = %node.http_address(), identity = ?node.cluster().identity(), "serving");
     let failed = tokio::select! {
         () = stop.asked() => None,
-        reason = node.failed() => Some(reason),
+        reason = node.failed() => {
+            cli::end_in_time();
+            Some(reason)
+        }
     };
     tracing::info!("stopping");
     node.stop().await;
+    tracing::info!("stopped");
     match failed {
         None => Ok(()),
         Some(reason) => Err(reason.into()),

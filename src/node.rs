@@ -6,6 +6,7 @@ mod place;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use conclave_cluster::{Clock, Cluster, Fatal, FolderError, StartError, SystemClock, Unavailable};
@@ -38,6 +39,8 @@ use figures::{Figures, Sources};
 pub struct Node {
     sources: Arc<Sources>,
     server: Server,
+    /// How long it goes on taking requests when it is to stop.
+    grace: Duration,
     opening: tokio::task::JoinHandle<()>,
     recording: tokio::task::JoinHandle<()>,
     keeping: tokio::task::JoinHandle<()>,
@@ -78,10 +81,12 @@ pub enum NodeError {
     Actors(String),
 }
 
-/// How long a stopping node waits for what is under way.
-const DRAIN: Duration = Duration::from_secs(5);
-/// How long it waits until what it saw is written down: in vain where there is no leader.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Until then, from the beginning of a stop, requests may finish: those of callers get 5 s, see `http::server`.
+const SETTLE: Duration = Duration::from_millis(6500);
+/// All of a stop; whoever runs nodes kills them at 10 s.
+const STOP: Duration = Duration::from_millis(9500);
+/// Of that, until what it saw is written down: in vain where there is no leader.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long one try to open the cluster's secrets may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -148,7 +153,7 @@ impl Node {
             tokio::spawn(async move { app.save_backups(&schedule).await })
         });
         let opening = tokio::spawn(watch_over(app, sources.cluster.clone(), admin, founds, told));
-        Ok(Self { sources, server, opening, recording, keeping, saving, fatal })
+        Ok(Self { sources, server, grace: config.stop_grace, opening, recording, keeping, saving, fatal })
     }
 
     /// The cluster this node belongs to.
@@ -179,14 +184,19 @@ impl Node {
         }
     }
 
-    /// Stops in reverse: no new requests, those under way finish, what was seen is written down, a leader hands
-    /// over, the disk is synced.
+    /// Stops in reverse, within [`STOP`]: not ready at once, no new requests after the grace, those under way finish,
+    /// what was seen is written down, a leader hands over, the disk is synced. What does not get done in time is left.
     pub async fn stop(mut self) {
+        let until = |end: Duration| Instant::now() + end;
+        let (settled, stopped) = (until(SETTLE), until(STOP));
+        self.sources.app.is_stopping.store(true, Ordering::Relaxed);
         self.opening.abort();
         self.keeping.abort();
         if let Some(saving) = &self.saving {
             saving.abort();
         }
+        // Who sends requests here learns only by and by that this node is not ready any more.
+        tokio::time::sleep(self.grace).await;
         self.server.stop().await;
         self.sources.app.stop_recording();
         if tokio::time::timeout(LAST_WORDS, &mut self.recording).await.is_err() {
@@ -194,8 +204,10 @@ impl Node {
             let lost = self.sources.app.observer_stats().waiting;
             tracing::warn!(lost, "the node stops before what it saw is written into the audit trails");
         }
-        self.sources.tenants.drain(Instant::now() + DRAIN).await;
-        self.sources.cluster.shutdown().await;
+        self.sources.tenants.drain(settled).await;
+        if tokio::time::timeout_at(stopped, self.sources.cluster.shutdown()).await.is_err() {
+            tracing::warn!("the cluster's part did not stop in time; the log has what was acknowledged");
+        }
     }
 }
 

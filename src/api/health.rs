@@ -1,5 +1,7 @@
 //! Probes: is the process there, and does this node answer requests.
 
+use std::sync::atomic::Ordering;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 use warp::http::StatusCode;
@@ -118,6 +120,9 @@ async fn is_ready_with_pool(api: &Api, call: &Call) -> Answer {
 }
 
 async fn answers(api: &Api, call: &Call) -> Result<u64, Problem> {
+    if api.app.is_stopping.load(Ordering::Relaxed) {
+        return Err(Problem::unavailable("stopping", "This node is stopping: ask another.", 1));
+    }
     if !api.app.is_open() {
         return Err(Problem::unavailable("not_ready", "This node is still starting.", 1));
     }

@@ -35,6 +35,7 @@ pub mod upgrade;
 pub mod users;
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use conclave_cluster::state::View;
@@ -96,6 +97,8 @@ pub struct App {
     opened: OnceLock<()>,
     counts: counts::Counts,
     observer: observer::Observer,
+    /// Whether it is to stop: then it is ready no more, and answers what comes all the same.
+    pub is_stopping: AtomicBool,
     /// Held while the membership is changed, on the leader.
     changing: tokio::sync::Mutex<()>,
     started: Instant,
@@ -151,6 +154,7 @@ impl App {
             opened: OnceLock::new(),
             counts: counts::Counts::new(),
             observer: observer::Observer::default(),
+            is_stopping: AtomicBool::new(false),
             changing: tokio::sync::Mutex::default(),
             started: Instant::now(),
             backups: backups::Backups::default(),

@@ -1,6 +1,6 @@
 //! `conclave join`: lets this machine into a cluster, by a token, and runs its node.
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::time::Duration;
 
 use conclave_cluster::SystemClock;
@@ -9,15 +9,26 @@ use zeroize::Zeroizing;
 
 use super::{Failure, members, operator, say};
 use crate::app::nodes::{Ticket, enrol};
-use crate::auth::join_token::JoinToken;
+use crate::auth::join_token::{BadJoinToken, JoinToken};
 use crate::auth::key_file::KeySource;
 use crate::config::Config;
 
 /// Where the token may be put, so that it is on no command line.
 pub(super) const TOKEN_VARIABLE: &str = "CONCLAVE_JOIN_TOKEN";
 
+/// What is wrong with the token that was given.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BadToken {
+    #[error("no join token: give it as the argument, as - on standard input, or in {TOKEN_VARIABLE}")]
+    Missing,
+    #[error("the join token cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+    #[error(transparent)]
+    Bad(#[from] BadJoinToken),
+}
+
 /// Takes the token from the command line, from standard input (`-`) or from the environment.
-pub(super) fn token(argument: Option<&str>) -> Result<JoinToken, Failure> {
+pub(super) fn token(argument: Option<&str>) -> Result<JoinToken, BadToken> {
     let text = match argument {
         Some("-") => {
             let mut text = Zeroizing::new(String::new());
@@ -25,9 +36,7 @@ pub(super) fn token(argument: Option<&str>) -> Result<JoinToken, Failure> {
             text
         }
         Some(text) => Zeroizing::new(text.to_owned()),
-        None => Zeroizing::new(std::env::var(TOKEN_VARIABLE).map_err(|_| {
-            format!("no join token: give it as the argument, as - on standard input, or in {TOKEN_VARIABLE}")
-        })?),
+        None => Zeroizing::new(std::env::var(TOKEN_VARIABLE).map_err(|_| BadToken::Missing)?),
     };
     Ok(JoinToken::parse(&text)?)
 }
@@ -58,7 +67,7 @@ pub(super) async fn tell(config: Config) {
         sleep(Duration::from_millis(300)).await;
         let Ok(answer) = operator::ask(&config, "GET", members::PATH).await else { continue };
         let Ok(all) = serde_json::from_str::<members::Members>(&answer) else { continue };
-        let own = all.members.iter().find(|member| member.node == all.node);
+        let own = all.all.iter().find(|member| member.node == all.node);
         let now = match own {
             None => "asking to be a member".to_owned(),
             Some(own) if own.is_voter || own.wanted.as_deref() == Some("learner") => {

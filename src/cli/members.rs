@@ -15,7 +15,8 @@ pub(super) struct Members {
     pub(super) voters: usize,
     pub(super) tolerance: Option<usize>,
     pub(super) refused: Option<String>,
-    pub(super) members: Vec<Member>,
+    #[serde(rename = "members")]
+    pub(super) all: Vec<Member>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -53,7 +54,7 @@ impl Members {
     pub(super) fn summary(&self) -> String {
         let voters = self.voters;
         let noun = if voters == 1 { "voter" } else { "voters" };
-        let of_voters = self.members.iter().filter(|member| member.is_voter);
+        let of_voters = self.all.iter().filter(|member| member.is_voter);
         let healthy = of_voters.filter(|member| member.is_healthy == Some(true)).count();
         match (self.leader, self.tolerance) {
             (Some(_), Some(_)) if healthy <= voters / 2 => format!(
@@ -72,7 +73,7 @@ impl Members {
 
 fn table(members: &Members) -> String {
     let mut lines = vec![row(["NODE", "ROLE", "HEALTHY", "LAG", "CONTACT", "VERSION", "PEERS"], "HTTP")];
-    for member in &members.members {
+    for member in &members.all {
         let role = match (Some(member.node) == members.leader, member.is_voter) {
             (_, _) if member.is_leaving => "leaving",
             (true, _) => "leader",
@@ -123,7 +124,8 @@ mod tests {
     #[test]
     fn the_table_says_who_leads_who_is_ill_and_what_can_be_lost() {
         let members = vec![member(1, true), member(2, true), member(3, false)];
-        let all = Members { node: 1, leader: Some(2), voters: 2, tolerance: Some(0), refused: None, members };
+        let all =
+            Members { node: 1, leader: Some(2), voters: 2, tolerance: Some(0), refused: None, all: members };
         let expected = "\
 NODE  ROLE      HEALTHY  LAG     CONTACT   VERSION    PEERS                   HTTP
 1     voter     NO       7       12 ms     no answer  127.0.0.1:9081          http://127.0.0.1:8081
@@ -135,10 +137,9 @@ NODE  ROLE      HEALTHY  LAG     CONTACT   VERSION    PEERS                   HT
         assert_eq!(table(&all), expected);
         let members = vec![member(1, true), member(2, true)];
         let alone =
-            Members { node: 2, leader: Some(2), voters: 3, tolerance: Some(0), refused: None, members };
+            Members { node: 2, leader: Some(2), voters: 3, tolerance: Some(0), refused: None, all: members };
         assert!(alone.summary().contains("only 1 of them healthy"), "{}", alone.summary());
-        let none =
-            Members { node: 1, leader: None, voters: 3, tolerance: None, refused: None, members: vec![] };
+        let none = Members { node: 1, leader: None, voters: 3, tolerance: None, refused: None, all: vec![] };
         assert!(none.summary().starts_with("3 voters, no leader now"), "{}", none.summary());
     }
 }

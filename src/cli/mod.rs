@@ -37,11 +37,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
-use crate::config::{Config, Flags};
+use crate::config::{Config, ConfigError, Flags};
 use crate::dev;
 use crate::telemetry::{self, Telemetry};
 
-pub use stop::Stop;
+pub use stop::{Stop, end_in_time};
 
 /// Conclave: identity and access management in a cluster of equal nodes.
 #[derive(Debug, Parser)]
@@ -216,7 +216,7 @@ struct StartArgs {
 
 #[derive(Debug, Args)]
 struct JoinArgs {
-    /// The token; - reads it from standard input. In the environment: CONCLAVE_JOIN_TOKEN.
+    /// The token; - reads it from standard input. In the environment: `CONCLAVE_JOIN_TOKEN`.
     token: Option<String>,
     /// Only get a place in the cluster; `conclave start` runs the node then.
     #[arg(long)]
@@ -261,139 +261,98 @@ where
         Ok(runtime) => runtime,
         Err(error) => return failed(&error, 1),
     };
-    let settings = |place: &PlaceArgs| load(place, place.flags());
-    let outcome = match cli.command {
-        Command::Start(args) => {
-            let config = match load(&args.place, args.flags()) {
-                Ok(config) => config,
-                Err(error) => return failed(&error, 2),
-            };
-            let telemetry = start_telemetry(&config, &runtime);
-            let ended = runtime.block_on(async { serve(config, Stop::new(args.stop_with_stdin)?).await });
-            runtime.block_on(telemetry.end());
-            ended
-        }
-        Command::Join(args) => {
-            let read = join::token(args.token.as_deref())
-                .and_then(|token| Ok((load(&args.start.place, args.start.flags())?, token)));
-            let (config, token) = match read {
-                Ok(read) => read,
-                Err(error) => return failed(&*error, 2),
-            };
-            let telemetry = start_telemetry(&config, &runtime);
-            let ended = runtime.block_on(async {
-                join::enrol_here(&config, &token).await?;
-                if args.no_start {
-                    return Ok(());
-                }
-                let telling = tokio::spawn(join::tell(config.clone()));
-                let ended = serve(config, Stop::new(args.start.stop_with_stdin)?).await;
-                telling.abort();
-                ended
-            });
-            runtime.block_on(telemetry.end());
-            ended
-        }
-        Command::Secrets { folder } => secrets::make(&folder),
-        Command::Token(command) => match settings(command.place()) {
-            Ok(config) => runtime.block_on(tokens::run(&config, &command)),
-            Err(error) => return failed(&error, 2),
-        },
-        Command::Promote(args) => match settings(&args.place) {
-            Ok(config) => runtime.block_on(nodes::promote(&config, &args)),
-            Err(error) => return failed(&error, 2),
-        },
-        Command::Demote(args) => match settings(&args.place) {
-            Ok(config) => runtime.block_on(nodes::demote(&config, &args)),
-            Err(error) => return failed(&error, 2),
-        },
-        Command::Remove(args) => match settings(&args.place) {
-            Ok(config) => runtime.block_on(nodes::remove(&config, &args)),
-            Err(error) => return failed(&error, 2),
-        },
-        Command::Replace(args) => match settings(&args.place) {
-            Ok(config) => runtime.block_on(nodes::replace(&config, &args)),
-            Err(error) => return failed(&error, 2),
-        },
-        Command::StepDown(args) => match settings(&args.place) {
-            Ok(config) => runtime.block_on(nodes::step_down(&config, &args)),
-            Err(error) => return failed(&error, 2),
-        },
-        Command::Certs(command) => match settings(command.place()) {
-            Ok(config) => runtime.block_on(nodes::certs(&config, &command)),
-            Err(error) => return failed(&error, 2),
-        },
-        Command::Setup(args) => match settings(&args.place) {
-            Ok(config) => runtime.block_on(setup::print(&config, args.json)),
-            Err(error) => return failed(&error, 2),
-        },
-        Command::Health(place) => match settings(&place) {
-            Ok(config) => runtime.block_on(health::check(&config)),
-            Err(error) => return failed(&error, 2),
-        },
-        Command::Doctor(args) => runtime.block_on(doctor::run(settings(&args.place), args.json)),
-        Command::Dev(args) => runtime.block_on(async {
-            let options = dev::Options { nodes: args.nodes, port: args.port, folder: args.data };
-            dev::run(options, Stop::new(false)?).await.map_err(Failure::from)
-        }),
-        Command::Prepare(args) => {
-            let options = dev::Options { nodes: args.nodes, port: args.port, folder: args.data };
-            dev::prepare(&options).map_err(Failure::from)
-        }
-        Command::Members(args) => {
-            let config = match load(&args.place, args.place.flags()) {
-                Ok(config) => config,
-                Err(error) => return failed(&error, 2),
-            };
-            runtime.block_on(members::print(&config, args.json))
-        }
-        Command::Settings => {
-            // Not `print!`, which panics where nobody reads on.
-            std::io::stdout().write_all(settings::text().as_bytes()).map_err(Failure::from)
-        }
-        Command::Keys(command) => {
-            let config = match load(command.place(), command.place().flags()) {
-                Ok(config) => config,
-                Err(error) => return failed(&error, 2),
-            };
-            runtime.block_on(keys::run(&config, &command))
-        }
-        Command::Admin(command) => {
-            let AdminCommand::Create { place, .. } = &command;
-            let config = match load(place, place.flags()) {
-                Ok(config) => config,
-                Err(error) => return failed(&error, 2),
-            };
-            runtime.block_on(admin::run(&config, &command))
-        }
-        Command::Audit(command) => {
-            let place = audit::place(&command);
-            let config = match place.map(|place| load(place, place.flags())).transpose() {
-                Ok(config) => config,
-                Err(error) => return failed(&error, 2),
-            };
-            runtime.block_on(audit::run(command, config.as_ref()))
-        }
-        Command::Backup(command) => {
-            let config = match load(command.place(), command.place().flags()) {
-                Ok(config) => config,
-                Err(error) => return failed(&error, 2),
-            };
-            runtime.block_on(backup::run(config, command))
-        }
-        Command::Recover(args) => {
-            let config = match load(&args.place, args.place.flags()) {
-                Ok(config) => config,
-                Err(error) => return failed(&error, 2),
-            };
-            runtime.block_on(recover::run(config, args))
-        }
+    let outcome = if let Command::Start(args) = &cli.command {
+        start(args, &runtime, serve)
+    } else if let Command::Join(args) = &cli.command {
+        join(args, &runtime, serve)
+    } else {
+        runtime.block_on(carry_out(cli.command))
     };
     // What is still computing has had its time to drain.
     runtime.shutdown_timeout(Duration::from_secs(1));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&*error, 1),
+        Err(error) => failed(&*error, if is_for_operator(&*error) { 2 } else { 1 }),
+    }
+}
+
+/// Whether other arguments or settings would mend it.
+fn is_for_operator(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    error.is::<ConfigError>() || error.is::<join::BadToken>()
+}
+
+/// Runs the node of this machine until it is told to stop.
+fn start<F>(args: &StartArgs, runtime: &Runtime, serve: impl FnOnce(Config, Stop) -> F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), Failure>>,
+{
+    let config = load(&args.place, args.flags())?;
+    let telemetry = start_telemetry(&config, runtime);
+    let ended = runtime.block_on(async { serve(config, Stop::new(args.stop_with_stdin)?).await });
+    runtime.block_on(telemetry.end());
+    ended
+}
+
+/// Lets this machine into a cluster and runs its node.
+fn join<F>(args: &JoinArgs, runtime: &Runtime, serve: impl FnOnce(Config, Stop) -> F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), Failure>>,
+{
+    let token = join::token(args.token.as_deref())?;
+    let config = load(&args.start.place, args.start.flags())?;
+    let telemetry = start_telemetry(&config, runtime);
+    let ended = runtime.block_on(async {
+        join::enrol_here(&config, &token).await?;
+        if args.no_start {
+            return Ok(());
+        }
+        let telling = tokio::spawn(join::tell(config.clone()));
+        let ended = serve(config, Stop::new(args.start.stop_with_stdin)?).await;
+        telling.abort();
+        ended
+    });
+    runtime.block_on(telemetry.end());
+    ended
+}
+
+/// Does what a command says that runs no node of its own.
+async fn carry_out(command: Command) -> Result<(), Failure> {
+    let settings = |place: &PlaceArgs| load(place, place.flags());
+    match command {
+        Command::Start(_) | Command::Join(_) => Err("this command runs a node".into()),
+        Command::Dev(args) => {
+            let options = dev::Options { nodes: args.nodes, port: args.port, folder: args.data };
+            Ok(dev::run(options, Stop::new(false)?).await?)
+        }
+        Command::Prepare(args) => {
+            let options = dev::Options { nodes: args.nodes, port: args.port, folder: args.data };
+            Ok(dev::prepare(&options)?)
+        }
+        // Not `print!`, which panics where nobody reads on.
+        Command::Settings => Ok(std::io::stdout().write_all(settings::text().as_bytes())?),
+        Command::Secrets { folder } => secrets::make(&folder),
+        Command::Token(command) => tokens::run(&settings(command.place())?, &command).await,
+        Command::Members(args) => members::print(&settings(&args.place)?, args.json).await,
+        Command::Promote(args) => nodes::promote(&settings(&args.place)?, &args).await,
+        Command::Demote(args) => nodes::demote(&settings(&args.place)?, &args).await,
+        Command::Remove(args) => nodes::remove(&settings(&args.place)?, &args).await,
+        Command::Replace(args) => nodes::replace(&settings(&args.place)?, &args).await,
+        Command::StepDown(args) => nodes::step_down(&settings(&args.place)?, &args).await,
+        Command::Certs(command) => nodes::certs(&settings(command.place())?, &command).await,
+        Command::Setup(args) => setup::print(&settings(&args.place)?, args.json).await,
+        Command::Health(place) => health::check(&settings(&place)?).await,
+        Command::Doctor(args) => doctor::run(settings(&args.place), args.json).await,
+        Command::Keys(command) => keys::run(&settings(command.place())?, &command).await,
+        Command::Admin(command) => {
+            let AdminCommand::Create { place, .. } = &command;
+            admin::run(&settings(place)?, &command).await
+        }
+        Command::Audit(command) => {
+            let config = audit::place(&command).map(settings).transpose()?;
+            audit::run(command, config.as_ref()).await
+        }
+        Command::Backup(command) => backup::run(settings(command.place())?, command).await,
+        Command::Recover(args) => recover::run(settings(&args.place)?, args).await,
     }
 }
 
@@ -410,7 +369,7 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-fn load(place: &PlaceArgs, flags: Flags) -> Result<Config, crate::config::ConfigError> {
+fn load(place: &PlaceArgs, flags: Flags) -> Result<Config, ConfigError> {
     let is_token = |name: &std::ffi::OsStr| name == TOKEN_VARIABLE || name == join::TOKEN_VARIABLE;
     let settings = std::env::vars_os().filter(|(name, _)| !is_token(name));
     Config::load(flags, place.config.as_deref(), settings)

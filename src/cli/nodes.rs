@@ -93,7 +93,8 @@ impl CertsCommand {
 /// How the cluster stands after a change.
 #[derive(Debug, Deserialize)]
 struct Changed {
-    changed: bool,
+    #[serde(rename = "changed")]
+    is_new: bool,
     voters: u64,
     tolerance: u64,
     leader: u64,
@@ -101,7 +102,7 @@ struct Changed {
 
 impl Changed {
     fn print(&self, done: &str, was: &str) {
-        let text = if self.changed { done } else { was };
+        let text = if self.is_new { done } else { was };
         say(&format!(
             "{text}; {} voters, node {} leads, can lose {}",
             self.voters, self.leader, self.tolerance
@@ -185,8 +186,8 @@ async fn watch_replacement(config: &Config, old: u64, json: bool) -> Result<(), 
     loop {
         let members: super::members::Members =
             read(&operator::ask(config, "GET", super::members::PATH).await?)?;
-        let new = members.members.iter().find(|member| member.replaces == Some(old));
-        if members.members.iter().all(|member| member.node != old) {
+        let new = members.all.iter().find(|member| member.replaces == Some(old));
+        if members.all.iter().all(|member| member.node != old) {
             let said = format!("node {old} is removed; {}", members.summary());
             say(&if json {
                 json!({ "done": true, "removed": old, "voters": members.voters }).to_string()
@@ -289,7 +290,7 @@ async fn rotate(config: &Config, node: Option<u64>, json: bool) -> Result<(), Fa
     } else {
         let members: super::members::Members =
             read(&operator::ask(config, "GET", super::members::PATH).await?)?;
-        members.members.iter().map(|member| member.node).collect()
+        members.all.iter().map(|member| member.node).collect()
     };
     let mut failed = Vec::new();
     for node in nodes {

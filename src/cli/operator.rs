@@ -36,9 +36,11 @@ fn refusal(config: &Config, status: u16, body: &str) -> Failure {
     #[derive(serde::Deserialize)]
     struct Problem {
         detail: String,
+        code: String,
     }
     match serde_json::from_str::<Problem>(body) {
-        Ok(Problem { detail }) => detail.into(),
+        // The code is what scripts look for.
+        Ok(Problem { detail, code }) => format!("{detail} ({code})").into(),
         Err(_) => format!("the node at {} answered {status}: {body}", config.http_listen).into(),
     }
 }

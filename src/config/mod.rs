@@ -109,6 +109,8 @@ pub struct Config {
     pub max_connections_per_address: usize,
     /// After which a request is answered, done or not.
     pub request_timeout: Duration,
+    /// How long a stopping node goes on taking requests.
+    pub stop_grace: Duration,
     /// What the operator should know about variables that have no effect; one sentence each, no values.
     pub notices: Vec<String>,
 }

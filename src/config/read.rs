@@ -71,6 +71,7 @@ pub(super) fn config(values: Values, notices: Vec<String>) -> Result<Config, Con
         otlp: otlp(&mut read)?,
         max_connections: read.required("max_connections", number(1..=1_000_000))?,
         max_connections_per_address: read.required("max_connections_per_address", number(1..=1_000_000))?,
+        stop_grace: read.required("stop_grace", duration(ms(0)..=ms(4000)))?,
         request_timeout: read.required("request_timeout", duration(ms(100)..=MINUTE))?,
         data,
         notices,

@@ -38,7 +38,7 @@ const fn secret(name: &'static str, help: &'static str) -> Setting {
 }
 
 /// All settings.
-pub const SETTINGS: [Setting; 62] = [
+pub const SETTINGS: [Setting; 63] = [
     setting("data", "conclave-data", "data folder"),
     setting(
         "http_listen",
@@ -160,4 +160,10 @@ pub const SETTINGS: [Setting; 62] = [
     setting("max_connections", "4096", "HTTP connections open at once"),
     setting("max_connections_per_address", "2048", "HTTP connections open at once from one address"),
     setting("request_timeout", "5s", "after which a request is answered, done or not"),
+    setting(
+        "stop_grace",
+        "0s",
+        "how long a stopping node, which is not ready any more, goes on taking requests; 3s behind a balancer that \
+         asks /ready, up to 4s",
+    ),
 ];

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::node::{JoinToken, Node, NodeAuthority};
 use super::{AccountId, Rejection};
 
 /// A stored row: the revision of the command that wrote it, and its bytes.
@@ -294,7 +295,6 @@ pub(super) mod tables {
     use super::super::key::SigningKey;
     use super::super::lockout::Attempts;
     use super::super::membership::Membership;
-    use super::super::node::{JoinToken, Node, NodeAuthority};
     use super::super::restore::{Restore, RestorePart};
     use super::super::role::Role;
     use super::super::service::{ApiKey, ServiceAccount};
@@ -304,7 +304,7 @@ pub(super) mod tables {
     use super::super::subject_key::SubjectKey;
     use super::super::user::{Password, User};
     use super::super::{AccountId, ApiKeyId, SecretHash, ServiceId, SubjectId, UserId};
-    use super::{GlobalTable, Kind, Table};
+    use super::{GlobalTable, JoinToken, Kind, Node, NodeAuthority, Table};
 
     pub(crate) const ACCOUNT: Table<Account> = Table::new(0x01);
     pub(crate) const HOLDER: Table<KeyHolder> = Table::new(0x02);

@@ -77,7 +77,7 @@ impl Settings {
             body_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(5),
-            drain_timeout: Duration::from_secs(10),
+            drain_timeout: DRAIN,
         }
     }
 
@@ -98,10 +98,14 @@ impl Settings {
             max_connections: config.max_connections,
             max_connections_per_address: config.max_connections_per_address,
             request_timeout: config.request_timeout,
+            drain_timeout: DRAIN.saturating_sub(config.stop_grace),
             ..Self::new(config.http_listen)
         })
     }
 }
+
+/// At a stop, for the requests in progress and what a node does before them: as long as a request may take by default.
+const DRAIN: Duration = Duration::from_secs(5);
 
 /// The longest head of a request, in bytes; longer is 431.
 const MAX_HEAD_BYTES: usize = 16 * 1024;

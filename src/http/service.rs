@@ -107,7 +107,10 @@ impl Edge {
         let (status, took) = (response.status(), started.elapsed());
         self.metrics.answered(&asked, endpoint, status, took);
         trace::answered(&span, endpoint, status.as_u16());
-        tracing::debug!(parent: &span, endpoint, status = status.as_u16(), ms = took.as_millis(), "answered");
+        span.in_scope(|| {
+            let ms = took.as_secs_f64() * 1000.0;
+            tracing::debug!(endpoint, status = status.as_u16(), ms, "answered");
+        });
         response
     }
 

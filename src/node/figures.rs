@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::app::backups::BackupStats;
 use crate::app::observer::ObserverStats;
 use crate::auth::hasher::HasherStats;
+use crate::domain::level;
 use crate::http::tls::Tls;
 use crate::telemetry::{self, ExportStats};
 use crate::tenants::{Tenants, TenantsStats};
@@ -48,6 +49,10 @@ impl Collector for Figures {
         let mut page = Page(encoder);
         let status = sources.cluster.status();
         page.raft(&status)?;
+        if let Ok(level) = level::of(&sources.cluster.view()) {
+            let help = "The level of the cluster: which kinds of commands all nodes know";
+            page.gauge("conclave_level", help, u64::from(level))?;
+        }
         page.members(&status.members)?;
         page.certificates(&sources)?;
         page.disk(sources.cluster.disk_usage().unwrap_or_default())?;

@@ -327,7 +327,7 @@ async fn answer(
             // From its place in the queue until a majority has it and this node shows it.
             let proposing = tenants.submit(&account, proposal, deadline);
             let outcome = proposing.instrument(tracing::debug_span!("propose", %account)).await;
-            let ms = begun.elapsed().as_millis();
+            let ms = begun.elapsed().as_secs_f64() * 1000.0;
             match &outcome {
                 Ok(_) => tracing::debug!(%account, ms, "the command was decided"),
                 Err(refused) => tracing::debug!(%account, ms, %refused, "the command was not decided"),

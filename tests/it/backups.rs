@@ -201,6 +201,7 @@ async fn a_cluster_is_saved_under_writes_and_comes_back_without_what_was_revoked
     assert!(detail.contains(saved["cluster"].as_str().unwrap()), "{detail}");
 }
 
+#[expect(clippy::too_many_lines, reason = "one story")]
 #[tokio::test(flavor = "multi_thread")]
 async fn one_account_is_put_back_while_others_go_on_and_bad_backups_change_nothing() {
     let cluster = Processes::start("rate_limit_login = 'off'\n").await;

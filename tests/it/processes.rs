@@ -46,6 +46,16 @@ impl Processes {
         self.prepared.http.iter().map(|address| format!("http://{address}")).collect()
     }
 
+    /// Where a node answers clients.
+    pub(crate) fn client_address(&self, node: usize) -> std::net::SocketAddr {
+        self.prepared.http[node]
+    }
+
+    /// The process of a node.
+    pub(crate) fn pid(&self, node: usize) -> u32 {
+        self.running[node].as_ref().unwrap().id()
+    }
+
     /// The data folder of a node.
     pub(crate) fn data(&self, node: usize) -> PathBuf {
         self.folder.path().join(format!("node-{}", node + 1))

@@ -31,7 +31,11 @@ pub(super) fn routes() -> Vec<Route> {
 /// The same for the API document.
 pub(super) fn operations() -> Vec<Operation> {
     let change = |route, id, summary| {
-        Operation::local(route, id, summary).operator().stamped().gives::<ChangedView>().refuses(&[409, 503])
+        Operation::local(route, id, summary)
+            .operator()
+            .stamped()
+            .gives::<ChangedView>()
+            .refuses(&[400, 409, 503])
     };
     vec![
         change("POST /v1/cluster/members/{node}/promote", "promoteMember", "Gives a learner a vote")
@@ -58,7 +62,7 @@ pub(super) fn operations() -> Vec<Operation> {
         .operator()
         .stamped()
         .gives::<Rotated>()
-        .refuses(&[409, 503]),
+        .refuses(&[400, 409, 503]),
         Operation::local(
             "POST /v1/cluster/members/{node}/certificates/revoke",
             "revokeCertificates",
@@ -68,7 +72,7 @@ pub(super) fn operations() -> Vec<Operation> {
         .operator()
         .stamped()
         .gives::<Revoked>()
-        .refuses(&[404, 409, 503]),
+        .refuses(&[400, 404, 409, 503]),
     ]
 }
 

@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn names_sort_by_age() {
-        assert_eq!(name(LogTime(1_790_000_000_123), 7), "conclave-20260921T133320123Z-7.backup");
+        assert_eq!(name(LogTime(1_790_000_000_123), 7), "conclave-20260921T141320123Z-7.backup");
         assert!(name(LogTime(1_790_000_000_123), 9) < name(LogTime(1_790_000_001_123), 1));
     }
 }

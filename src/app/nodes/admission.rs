@@ -19,7 +19,7 @@ use super::letter::{self, Admitted, JoinProof, JoinRequest, KeyFileText, Knock, 
 use super::{App, Failure, Request, said};
 use crate::auth::join_token;
 use crate::domain::level::RELEASE;
-use crate::domain::node::{self, Admission, JoinTokenId, NodeNumber, NodeOrder, Part, TokenFault};
+use crate::domain::node::{self, Admission, JoinTokenId, NodeNumber, NodeOrder, Part};
 use crate::domain::{Origin, Rejection};
 use crate::replica::Freshness;
 
@@ -209,12 +209,10 @@ fn refused(code: &str, reason: &str) -> Reply {
 }
 
 fn advice(rejection: &Rejection) -> String {
-    match rejection {
-        Rejection::JoinToken(TokenFault::Used | TokenFault::Unknown | TokenFault::Expired) => {
-            format!("{rejection}; make another one with `conclave token create`")
-        }
-        other => other.to_string(),
+    if matches!(rejection, Rejection::JoinToken(_)) {
+        return format!("{rejection}; make another one with `conclave token create`");
     }
+    rejection.to_string()
 }
 
 /// Less than what certificates and tokens are wrong by.

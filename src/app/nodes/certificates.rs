@@ -139,10 +139,11 @@ impl App {
     /// When it cannot be asked, or could not do it.
     pub async fn rotate_certificate_of(&self, node: u64, deadline: Instant) -> Result<Rotated, Failure> {
         self.needs_level(OPERATIONS, deadline).await?;
-        match self.run_errand(Some(NodeId(node)), &Errand::Rotate, deadline).await? {
-            Answer::Rotated { serial, expires_ms } => Ok(Rotated { serial, expires: LogTime(expires_ms) }),
-            other => Err(super::errands::refusal(other)),
-        }
+        let answer = self.run_errand(Some(NodeId(node)), &Errand::Rotate, deadline).await?;
+        let Answer::Rotated { serial, expires_ms } = answer else {
+            return Err(super::errands::refusal(answer));
+        };
+        Ok(Rotated { serial, expires: LogTime(expires_ms) })
     }
 
     /// A request of the node itself.

@@ -107,16 +107,19 @@ impl App {
         loop {
             let answer = self.run_errand(None, &Errand::Change(change), deadline).await?;
             let is_time = Instant::now() + PAUSE < deadline;
-            match answer {
-                Answer::Changed(changed) => match another_leads(change, changed) {
-                    None => return Ok(changed),
-                    // It was faster than the one that is to lead; now it is asked to let that one.
-                    Some(_) if is_time => tokio::time::sleep(PAUSE).await,
-                    Some(reason) => return Err(Failure::Endangers(reason)),
-                },
+            let Answer::Changed(changed) = answer else {
                 // It may have just handed over, as the one to be removed does. Each change may be ordered again.
-                Answer::NotNow { .. } if is_time => tokio::time::sleep(PAUSE).await,
-                other => return Err(super::errands::refusal(other)),
+                if is_time && matches!(answer, Answer::NotNow { .. }) {
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                return Err(super::errands::refusal(answer));
+            };
+            match another_leads(change, changed) {
+                None => return Ok(changed),
+                // It was faster than the one that is to lead; now it is asked to let that one.
+                Some(_) if is_time => tokio::time::sleep(PAUSE).await,
+                Some(reason) => return Err(Failure::Endangers(reason)),
             }
         }
     }
@@ -166,6 +169,12 @@ impl App {
                     self.cluster.promote(NodeId(new)).await?;
                 }
                 self.give_up(old, &request.step(2)).await?
+            }
+            // Handing over to oneself would start an election that another may win.
+            Change::StepDown { to: Some(to) }
+                if to == self.cluster.identity().node.0 && self.cluster.is_leader() =>
+            {
+                false
             }
             Change::StepDown { to } => {
                 self.cluster.transfer_leader(to.map(NodeId), request.deadline).await?;

@@ -14,7 +14,7 @@
 //! already. As long as one that is expected does not answer nobody founds anything: with a node that cannot be asked,
 //! a cluster may be running.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -112,6 +112,7 @@ pub async fn discover(search: Search<'_>, authority: &Authority) -> Result<Found
             }
         }
         let (seen, expect) = (seeking.len(), search.expect);
+        let tickets: BTreeSet<Uuid> = seeking.keys().copied().collect();
         if seen > expect {
             return Err(NotDiscovered::TooMany { seen, expect });
         }
@@ -123,7 +124,8 @@ pub async fn discover(search: Search<'_>, authority: &Authority) -> Result<Found
                 return Ok(Found::Nobody);
             }
         }
-        tell(&mut said, seen, expect, &answers);
+        let is_lost = seen == expect && own.yielded_to.is_some_and(|to| !tickets.contains(&to));
+        tell(&mut said, seen, expect, &answers, is_lost.then_some(&*seeker.path));
         tokio::time::sleep(PAUSE).await;
     }
 }
@@ -167,13 +169,21 @@ async fn ask_all(addresses: &[String], authority: &Authority, knock: &Knock) -> 
     .await
 }
 
-/// Says now and then what is missing.
-fn tell(said: &mut Option<Instant>, seen: usize, expect: usize, answers: &Answers) {
+/// Says now and then what is missing. `promised` is the file with a promise to a node that is not there any more.
+fn tell(said: &mut Option<Instant>, seen: usize, expect: usize, answers: &Answers, promised: Option<&Path>) {
     if said.is_some_and(|last| last.elapsed() < SAY_EVERY) {
         return;
     }
     *said = Some(Instant::now());
     tracing::info!(seen, expect, "looking for the other nodes");
+    if let Some(path) = promised {
+        tracing::warn!(
+            path = %path.display(),
+            "all nodes look for each other, and this one has promised to let one found the cluster that is gone, as one \
+             is whose disk was emptied: if no cluster ever came of it, stop all nodes, remove this file on each, and \
+             start them again"
+        );
+    }
     for error in answers.iter().filter_map(|(_, answer)| answer.as_ref().err()) {
         tracing::info!(%error, "looking for the other nodes");
     }

@@ -70,11 +70,10 @@ impl App {
 
 /// What the asking node is told.
 fn answer_of(failure: &Failure) -> Answer {
-    match failure {
-        Failure::Endangers(reason) => Answer::Refused { reason: reason.clone() },
-        Failure::Rejected(rejection) => Answer::Refused { reason: rejection.to_string() },
-        other => Answer::NotNow { reason: said(other) },
+    if let Failure::Endangers(_) | Failure::Rejected(_) = failure {
+        return Answer::Refused { reason: failure.to_string() };
     }
+    Answer::NotNow { reason: said(failure) }
 }
 
 /// What an answer means that is not the one hoped for.

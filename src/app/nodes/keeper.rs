@@ -129,13 +129,9 @@ impl App {
     ) -> Result<bool, Failure> {
         let request = Self::own_request(PATIENCE);
         let Some(row) = rows.get(&member.node.0) else {
-            let part = if member.is_voter || status.members.len() == 1 {
-                Part::Voter
-            } else {
-                self.part_of_newcomer()
-            };
-            let node = NodeNumber(member.node.0);
-            self.order_nodes(NodeOrder::Register { node, part }, &request).await?;
+            // Whoever came without being let in here, as all did in older releases, was to vote.
+            let order = NodeOrder::Register { node: NodeNumber(member.node.0), part: Part::Voter };
+            self.order_nodes(order, &request).await?;
             return Ok(true);
         };
         if row.is_removed() {
@@ -153,11 +149,6 @@ impl App {
         let Some(old) = replaced.filter(is_there) else { return Ok(false) };
         tracing::info!(node = member.node.0, old = old.0, "has its place: taking out the node it replaces");
         self.remove_by_itself(old.0, &request).await.map(|()| true)
-    }
-
-    /// Members that came without a row, as all of older releases did, voted.
-    const fn part_of_newcomer(&self) -> Part {
-        Part::Voter
     }
 
     /// Gives or takes a vote where the rows and the membership differ; says whether it did.

@@ -233,6 +233,7 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 /// From bytes.
+#[must_use]
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let (version, rest) = bytes.split_first()?;
     if *version == VERSION { postcard::from_bytes(rest).ok() } else { None }

@@ -120,10 +120,8 @@ impl From<ChangeError> for Failure {
 
 /// What to tell an operator, who is told more than clients are.
 fn said(failure: &Failure) -> String {
-    match failure {
-        Failure::Unavailable(Unavailable::NoLeader | Unavailable::NotLeader { .. }) => {
-            "no leader at the moment".to_owned()
-        }
-        other => other.to_string(),
+    if let Failure::Unavailable(Unavailable::NoLeader | Unavailable::NotLeader { .. }) = failure {
+        return "no leader at the moment".to_owned();
     }
+    failure.to_string()
 }

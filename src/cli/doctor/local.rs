@@ -79,7 +79,8 @@ fn rights(data: &Path) -> Check {
         let remedy = format!("run this as user {owner}, as the node does; this is user {own}");
         return Check::is(NAME, Health::Warn, figure, remedy);
     }
-    let health = if mode & 0o077 == 0 { Health::Ok } else { Health::Warn };
+    let of_others = mode & 0o077;
+    let health = if of_others == 0 { Health::Ok } else { Health::Warn };
     Check::is(NAME, health, figure, format!("chmod 700 {path}: nobody else has business there"))
 }
 
@@ -192,7 +193,7 @@ fn keys(config: &Config) -> Check {
         Err(error) => return fail(error.to_string(), "put back the key file that the node was started with"),
     };
     let vault = Vault::new(&config.data, owner, Arc::new(ring));
-    match vault.status() {
+    match vault.check().and_then(|()| vault.status()) {
         Ok(keys) => Check::ok(NAME, format!("{place} opens all {} data keys", keys.len())),
         Err(error) => fail(error.to_string(), "put back the key file that the node was started with"),
     }

@@ -17,13 +17,15 @@ fn machines(count: usize) -> Crew {
     let output = program().arg("secrets").arg(&secrets).output().unwrap();
     assert!(output.status.success(), "{}", super::said(&output));
     for _ in 0..count {
-        crew.add(&format!("key_file = {:?}\n", secrets.join("conclave.kek")));
+        crew.add(&format!("key_file = '{}'\n", secrets.join("conclave.kek").display()));
     }
     let addresses: Vec<String> = (0..count).map(|machine| crew.peer(machine)).collect();
     for machine in 0..count {
         let text = fs::read_to_string(crew.settings(machine)).unwrap();
-        let more =
-            format!("discover = {addresses:?}\nauthority_file = {:?}\n", secrets.join("authority.pem"));
+        let more = format!(
+            "discover = {addresses:?}\nauthority_file = '{}'\n",
+            secrets.join("authority.pem").display()
+        );
         fs::write(crew.settings(machine), text + &more).unwrap();
     }
     crew

@@ -101,8 +101,8 @@ async fn a_token_that_is_not_good_lets_nobody_in_and_changes_nothing() {
     let short = crew.token(0, &["--expires", "1s"]);
     sleep(Duration::from_millis(1100)).await;
     let (code, text) = try_join(&crew, 2, &short);
-    assert!(code == Some(1) && text.contains("the join token expired at"), "{text}");
-    assert!(text.contains("this machine's clock"), "{text}");
+    // By its own clock, or by the cluster's where it has begun before: that answer may have been lost.
+    assert!(code == Some(1) && text.contains("the join token") && text.contains("expired"), "{text}");
     for (life, code) in [("8d", 1), ("0s", 1), ("soon", 2)] {
         crew.refuses(0, &["token", "create", "--expires", life], code, "");
     }

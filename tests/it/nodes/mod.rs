@@ -55,11 +55,11 @@ impl Crew {
         fs::create_dir_all(&home).unwrap();
         let own = |name: &str, line: String| if more.contains(name) { String::new() } else { line };
         let text = format!(
-            "data = {:?}\nhttp_listen = '{http}'\npeer_listen = '{peer}'\n{}{}argon2_memory_kib = 7168\n\
+            "data = '{}'\nhttp_listen = '{http}'\npeer_listen = '{peer}'\n{}{}argon2_memory_kib = 7168\n\
              argon2_iterations = 1\nrate_limit_login = 'off'\nrate_limit_register = 'off'\n\
              rate_limit_native = 'off'\nrate_limit_default = 'off'\n{SETTINGS}{more}",
-            home.join("data"),
-            own("key_file", format!("key_file = {:?}\n", home.join("own.kek"))),
+            home.join("data").display(),
+            own("key_file", format!("key_file = '{}'\n", home.join("own.kek").display())),
             own("promote_after", "promote_after = '0ms'\n".to_owned()),
         );
         let settings = home.join("settings.toml");
