@@ -4,21 +4,23 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use conclave::app::KeyRing;
 use conclave::auth::key_file::KeySource;
 use conclave::clock::SystemClock;
 use conclave::config::{Config, Flags};
-use conclave::domain::level::{FIRST, LEVEL};
+use conclave::domain::level::{FIRST, LEVEL, RELEASE};
 use conclave::node::Node;
 use conclave::replica::Rules;
 use conclave::telemetry::Metrics;
 use conclave_cluster::Cluster;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use crate::client::Client;
-use crate::harness::{eventually, free_address};
+use crate::harness::{Own, eventually, free_address};
 
 /// What `conclave members --json` printed last.
 const REVISION: u64 = 107;
@@ -142,4 +144,22 @@ async fn a_node_goes_on_with_what_the_first_release_wrote() {
     assert!(!fs::read(written.data().join("node.key")).unwrap().starts_with(b"-----BEGIN"));
     client.post(0, &sign_in).json(&bob).await.is(200);
     node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_node_says_what_every_node_runs() {
+    let own = Own::start(3, "").await;
+    for node in &own.nodes {
+        let programs = eventually("three answers", async || {
+            let programs = node.app().descriptions(Instant::now() + Duration::from_secs(5)).await;
+            (programs.len() == 3 && programs.iter().all(|program| program.level.is_some()))
+                .then_some(programs)
+        })
+        .await;
+        for program in programs {
+            assert_eq!((program.release.as_deref(), program.level), (Some(RELEASE), Some(LEVEL)));
+        }
+        // A new cluster waits for nobody.
+        assert_eq!(node.app().level().unwrap(), LEVEL);
+    }
 }
