@@ -184,7 +184,7 @@ impl Node {
         }
     }
 
-    /// Stops in reverse, within [`STOP`]: not ready at once, no new requests after the grace, those under way finish,
+    /// Stops in reverse, within `STOP`: not ready at once, no new requests after the grace, those under way finish,
     /// what was seen is written down, a leader hands over, the disk is synced. What does not get done in time is left.
     pub async fn stop(mut self) {
         let until = |end: Duration| Instant::now() + end;

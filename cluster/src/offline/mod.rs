@@ -10,7 +10,7 @@
 //! - **Both make a new cluster**: new id, new authority. The id is a part of every name that a certificate
 //!   carries, so nodes of the old cluster can neither talk to the new one nor take it for theirs, and two
 //!   histories that parted never meet again.
-//! - **The folder is made aside and moved in by renames**, see [`swap`]. Until then nothing of the old one has
+//! - **The folder is made aside and moved in by renames**, see `swap`. Until then nothing of the old one has
 //!   changed; from then on the same command again, or nothing, is left to do. A start refuses a folder that is in
 //!   between, because half a folder would pass for an empty one, and found an empty cluster.
 //! - **Rows are changed by the caller, in one transaction at a revision of its own.** Which rows belong to the old
