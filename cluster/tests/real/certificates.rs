@@ -297,8 +297,11 @@ async fn the_key_is_sealed_from_the_first_start_on() {
     fs::rename(nodes.folder(1).join("aside"), &data_key).unwrap();
     assert_eq!(serial(&nodes.start(1).await.unwrap()), first);
 
-    // A start that was cut short before it had sealed the key does so the next time, under a new data key too.
+    // A first start that was cut short before it had sealed the key does so the next time, under a new data key too.
     nodes.stop(1).await;
+    let identity = nodes.folder(1).join(DataFolder::IDENTITY_FILE);
+    let text = fs::read_to_string(&identity).unwrap();
+    fs::write(&identity, text.replace("started = true", "started = false")).unwrap();
     nodes.authority.issue(NodeId(1), SystemClock.now()).unwrap().save(&nodes.folder(1)).unwrap();
     fs::write(&data_key, b"rotten").unwrap();
     assert_ne!(serial(&nodes.start(1).await.unwrap()), first);
