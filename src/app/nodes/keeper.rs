@@ -23,8 +23,6 @@ struct Memory {
     fit: BTreeMap<NodeId, Instant>,
     /// Since when each member has been silent.
     silent: BTreeMap<NodeId, Instant>,
-    /// Since when this node leads.
-    leads: Option<Instant>,
     /// When it last tried to get a new certificate.
     renewal: Option<Instant>,
 }
@@ -201,10 +199,9 @@ impl App {
 }
 
 impl Memory {
-    /// Takes in how the members are now. A new leader gives everybody time to answer it.
+    /// Takes in how the members are now. A new leader begins with nothing, and so gives everybody time to answer it.
     fn look(&mut self, status: &Status, is_fit: impl Fn(NodeId) -> bool) {
         let now = Instant::now();
-        self.leads.get_or_insert(now);
         let members: BTreeSet<NodeId> = status.members.iter().map(|member| member.node).collect();
         self.fit.retain(|node, _| members.contains(node));
         self.silent.retain(|node, _| members.contains(node));
