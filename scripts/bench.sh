@@ -130,7 +130,8 @@ restart_gently() {
   local pid; pid=$(pid_of "$1")
   kill "$pid"
   while kill -0 "$pid" 2> /dev/null; do sleep 0.02; done
-  restart "$1"
+  # Else the node holds the pipe open that tells the writers to go on.
+  restart "$1" 9>&-
   until_ok 30 is_ready "$1" || die "node $1 does not come back"
 }
 
