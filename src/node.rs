@@ -81,6 +81,8 @@ pub enum NodeError {
     Actors(String),
 }
 
+/// For the leader to hand over before it closes anything.
+const HAND_OVER: Duration = Duration::from_secs(1);
 /// Until then, from the beginning of a stop, requests may finish: those of callers get 5 s, see `http::server`.
 const SETTLE: Duration = Duration::from_millis(6500);
 /// All of a stop; whoever runs nodes kills them at 10 s.
@@ -197,6 +199,14 @@ impl Node {
         }
         // Who sends requests here learns only by and by that this node is not ready any more.
         tokio::time::sleep(self.grace).await;
+        // Before anything is closed: what other nodes have sent here meanwhile then finds the next leader, and is not
+        // refused by a queue that takes nothing new. Without another voter that works there is nobody to hand over to.
+        let cluster = &self.sources.cluster;
+        if cluster.is_leader()
+            && let Err(error) = cluster.transfer_leader(None, until(HAND_OVER)).await
+        {
+            tracing::info!(%error, "stopping without a hand-over so far");
+        }
         self.server.stop().await;
         self.sources.app.stop_recording();
         if tokio::time::timeout(LAST_WORDS, &mut self.recording).await.is_err() {
