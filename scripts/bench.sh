@@ -144,6 +144,13 @@ rolling() {
 gone() { ! members 1 | grep -q "\"node\":$1,\"is_voter\""; }
 seconds_since() { awk -v from="$1" -v to="$(now_ms)" 'BEGIN { printf "%.1f s", (to - from) / 1000 }'; }
 
+# Kills a node and waits until the system has taken its locks back.
+kill_dead() {
+  local pid; pid=$(pid_of "$1")
+  kill -9 "$pid"
+  while kill -0 "$pid" 2> /dev/null; do sleep 0.02; done
+}
+
 # With many users: all nodes started at once, a node whose disk is gone, a backup.
 large() {
   local users=${USERS:-100000} begun made=0
@@ -155,13 +162,13 @@ large() {
   done
   say "$made users made in $(seconds_since "$begun")"
   local node pid
-  for node in 1 2 3; do kill -9 "$(pid_of "$node")"; done
+  for node in 1 2 3; do kill_dead "$node"; done
   begun=$(now_ms)
   for node in 1 2 3; do restart "$node"; done
-  for node in 1 2 3; do until_ok 60 is_ready "$node" || die "node $node does not start"; done
+  for node in 1 2 3; do until_ok 60 is_ready "$node" || { tail -n 5 "$work/dev/node-$node.log" >&2; die "node $node does not start"; }; done
   say "  cold start of all three after kill -9, until each is ready   $(seconds_since "$begun")"
 
-  kill -9 "$(pid_of 3)"
+  kill_dead 3
   rm -rf "$work/dev/node-3"
   operator replace 1 3 --no-wait --json | member token > "$work/token"
   begun=$(now_ms)
