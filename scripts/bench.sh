@@ -142,6 +142,7 @@ rolling() {
   under_load roll
 }
 
+save_backup() { (cd "$work" && "$bin" backup save "$work/backup" --config "$work/dev/node-1.toml" > /dev/null); }
 gone() { ! members 1 | grep -q "\"node\":$1,\"is_voter\""; }
 seconds_since() { awk -v from="$1" -v to="$(now_ms)" 'BEGIN { printf "%.1f s", (to - from) / 1000 }'; }
 
@@ -185,9 +186,9 @@ large() {
   lead=${urls[(first > 3 ? 3 : first) - 1]}
   rate -t1 -c16 -d"$span" -H "authorization: Bearer $user_token" "$lead$path"; before="$(cat "$work/rate")/s, $latency"
   begun=$(now_ms)
-  operator backup 1 save "$work/backup" > /dev/null
+  save_backup
   say "  backup of $(du -k "$work/backup" | cut -f1) kB                $(seconds_since "$begun")"
-  repeat() { while [ -e "$work/go-on" ]; do operator backup 1 save "$work/backup" > /dev/null; done; }
+  repeat() { while [ -e "$work/go-on" ]; do save_backup; done; }
   touch "$work/go-on"
   repeat & pid=$!
   rate -t1 -c16 -d"$span" -H "authorization: Bearer $user_token" "$lead$path"
