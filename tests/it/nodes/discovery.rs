@@ -1,10 +1,8 @@
 //! Nodes that were given the same files form one cluster, in whatever order they come.
 
 use std::fs;
-use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::sleep;
 
 use super::{Crew, write};
 use crate::harness::{Account, eventually};
@@ -86,7 +84,9 @@ async fn fewer_than_all_found_nothing_also_when_one_is_killed_while_it_looks() {
         crew.says(machine, "looking for the other nodes").await;
     }
     // They know of each other, and wait for the third: a cluster may be running there.
-    sleep(Duration::from_secs(3)).await;
+    for machine in [0, 1] {
+        crew.says(machine, "seen=2 expect=3").await;
+    }
     for machine in [0, 1] {
         assert!(!crew.data(machine).join("identity.toml").exists(), "machine {machine} founded a cluster");
     }

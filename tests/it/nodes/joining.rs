@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::{Crew, said, write};
 use crate::clock::Forward;
-use crate::harness::Account;
+use crate::harness::{Account, eventually};
 
 #[tokio::test]
 async fn one_command_starts_a_cluster_and_one_a_machine_makes_it_grow() {
@@ -99,7 +99,10 @@ async fn a_token_that_is_not_good_lets_nobody_in_and_changes_nothing() {
     crew.refuses(0, &["token", "revoke", "nonsense"], 2, "");
 
     let short = crew.token(0, &["--expires", "1s"]);
-    sleep(Duration::from_millis(1100)).await;
+    eventually("the token is over", async || {
+        crew.must(0, &["token", "list"]).contains(" expired ").then_some(())
+    })
+    .await;
     let (code, text) = try_join(&crew, 2, &short);
     // By its own clock, or by the cluster's where it has begun before: that answer may have been lost.
     assert!(code == Some(1) && text.contains("the join token") && text.contains("expired"), "{text}");
@@ -203,6 +206,7 @@ async fn a_join_that_is_killed_at_any_moment_is_repeated_under_one_id() {
     let token = crew.token(0, &[]);
     for round in 0..12_u32 {
         crew.join(1, &token);
+        // Nothing is waited for: this is the moment of the kill, another one each time.
         sleep(Duration::from_millis(40) * round).await;
         crew.kill(1);
     }
