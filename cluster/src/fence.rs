@@ -26,14 +26,20 @@ pub struct Refused {
 }
 
 impl Refused {
+    /// What a node is told, for ever, that was removed.
+    #[must_use]
+    pub fn removal(node: NodeId) -> String {
+        format!(
+            "node {node} was removed from this cluster; its id is never used again: join with an empty data folder, \
+             under a new id"
+        )
+    }
+
     /// Why a node with this certificate is refused, if it is. What is not known about it does not matter.
     #[must_use]
     pub fn reason(&self, node: Option<NodeId>, serial: Option<&str>) -> Option<String> {
         match (node, serial) {
-            (Some(node), _) if self.nodes.contains(&node) => Some(format!(
-                "node {node} was removed from this cluster; its id is never used again: join with an empty data \
-                 folder, under a new id"
-            )),
+            (Some(node), _) if self.nodes.contains(&node) => Some(Self::removal(node)),
             (node, Some(serial)) if self.certificates.contains(serial) => Some(match node {
                 Some(node) => format!("this certificate of node {node}, serial number {serial}, was revoked"),
                 None => format!("this certificate, serial number {serial}, was revoked"),

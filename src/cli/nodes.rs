@@ -103,10 +103,8 @@ struct Changed {
 impl Changed {
     fn print(&self, done: &str, was: &str) {
         let text = if self.is_new { done } else { was };
-        say(&format!(
-            "{text}; {} voters, node {} leads, can lose {}",
-            self.voters, self.leader, self.tolerance
-        ));
+        let leads = if self.leader == 0 { String::new() } else { format!(", node {} leads", self.leader) };
+        say(&format!("{text}; {} voters{leads}, can lose {}", self.voters, self.tolerance));
     }
 }
 

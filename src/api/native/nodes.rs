@@ -99,6 +99,7 @@ struct ChangedView {
     voters: u64,
     /// How many voters may be lost now.
     tolerance: u64,
+    /// 0 when the node that answers does not know, as one that was just removed.
     leader: u64,
 }
 

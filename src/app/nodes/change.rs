@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use conclave_cluster::{NodeId, Wish};
+use conclave_cluster::{NodeId, Refused, Wish};
 use tokio::time::Instant;
 
 use super::letter::{Answer, Change, Changed, Errand, Seen};
@@ -24,6 +24,18 @@ pub struct KeptToken {
 fn another_leads(change: Change, changed: Changed) -> Option<String> {
     let Change::StepDown { to: Some(to) } = change else { return None };
     (changed.leader != to).then(|| format!("node {} leads now, and not node {to}: try again", changed.leader))
+}
+
+/// The node that a change takes out for ever.
+fn gives_up(change: Change) -> Option<u64> {
+    match change {
+        Change::Remove { node } | Change::Replace { old: node, .. } => Some(node),
+        Change::Promote { .. } | Change::Demote { .. } | Change::StepDown { .. } => None,
+    }
+}
+
+fn count(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 /// The most addresses in a join token.
@@ -105,15 +117,26 @@ impl App {
             Change::StepDown { .. } => {}
         }
         loop {
-            let answer = self.run_errand(None, &Errand::Change(change), deadline).await?;
+            let answer = self.run_errand(None, &Errand::Change(change), deadline).await;
+            if let Some(changed) = self.own_end(change) {
+                return Ok(changed);
+            }
             let is_time = Instant::now() + PAUSE < deadline;
-            let Answer::Changed(changed) = answer else {
+            let changed = match answer {
+                Ok(Answer::Changed(changed)) => changed,
                 // It may have just handed over, as the one to be removed does. Each change may be ordered again.
-                if is_time && matches!(answer, Answer::NotNow { .. }) {
+                Ok(Answer::NotNow { .. }) if is_time => {
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
-                return Err(super::errands::refusal(answer));
+                // The others close the connections of a node that they removed, the one with the answer too, and
+                // tell it why when it calls again.
+                Err(Failure::Unavailable(_)) if is_time && gives_up(change) == Some(self.own_number()) => {
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                Ok(other) => return Err(super::errands::refusal(other)),
+                Err(failure) => return Err(failure),
             };
             match another_leads(change, changed) {
                 None => return Ok(changed),
@@ -122,6 +145,30 @@ impl App {
                 Some(reason) => return Err(Failure::Endangers(reason)),
             }
         }
+    }
+
+    /// How the cluster stands after this node was taken out by this change, once the others refuse it. This node
+    /// may never hear of the entry that did it.
+    fn own_end(&self, change: Change) -> Option<Changed> {
+        let own = self.own_number();
+        let status = self.cluster.status();
+        // Not for a revoked certificate.
+        let is_removed = status.refused == Some(Refused::removal(NodeId(own)));
+        if gives_up(change) != Some(own) || !is_removed {
+            return None;
+        }
+        let left = status.members.iter().filter(|member| member.is_voter && member.node.0 != own).count();
+        let leader = status.leader.map(|leader| leader.node.0).filter(|leader| *leader != own);
+        Some(Changed {
+            is_changed: true,
+            voters: count(left),
+            tolerance: count(left.saturating_sub(1) / 2),
+            leader: leader.unwrap_or(0),
+        })
+    }
+
+    fn own_number(&self) -> u64 {
+        self.cluster.identity().node.0
     }
 
     /// The members as the leader sees them, or nothing when it cannot be asked.
@@ -231,7 +278,6 @@ impl App {
     fn standing(&self, is_changed: bool) -> Changed {
         let status = self.cluster.status();
         let voters = status.members.iter().filter(|member| member.is_voter).count();
-        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         Changed {
             is_changed,
             voters: count(voters),

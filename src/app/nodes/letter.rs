@@ -191,6 +191,7 @@ pub struct Changed {
     pub voters: u64,
     /// How many of the voters may be lost now.
     pub tolerance: u64,
+    /// 0 when the node that answers does not know, as one that was just removed.
     pub leader: u64,
 }
 

@@ -22,7 +22,7 @@ pub struct ChangedMembership {
     pub voters: u64,
     /// How many voters may be lost now.
     pub tolerance: u64,
-    /// The node that leads.
+    /// The node that leads; 0 when the node that answers does not know, as one that was just removed.
     pub leader: u64,
 }
 
