@@ -78,8 +78,8 @@ pub mod seal;
 mod start;
 pub mod state;
 pub mod status;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod usage;
 mod wire;
 

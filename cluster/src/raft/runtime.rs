@@ -19,7 +19,7 @@ thread_local! {
 }
 
 /// Makes what openraft draws at random on this thread follow from `seed`.
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 pub(crate) fn seed_thread(seed: u64) {
     SEED.set(Some(seed));
 }

@@ -68,6 +68,7 @@ impl SimDisk {
         })))
     }
 
+    #[cfg(test)]
     pub(crate) fn lie(&self) {
         self.content().lies = true;
     }

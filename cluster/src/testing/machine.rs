@@ -1,9 +1,19 @@
 //! The machine of the simulation: `put key value`, and `take name owner`, which only the first owner gets.
 
-use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::clock::LogTime;
-use crate::machine::{Machine, Verdict};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+
+use super::layer::Layer;
+use crate::call::CallHandler;
+use crate::clock::{Clock, LogTime};
+use crate::error::Unavailable;
+use crate::handle::Cluster;
+use crate::identity::NodeId;
+use crate::machine::{Machine, Proposal, Verdict};
 use crate::state::Transaction;
 
 #[derive(Debug)]
@@ -31,5 +41,31 @@ impl Machine for Names {
 
     fn group<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
         key.split(|byte| *byte == b'-').next()
+    }
+}
+
+/// Nodes with this machine, which propose what they are called with.
+pub(crate) struct NamesLayer;
+
+impl Layer for NamesLayer {
+    fn machine(&self, _: NodeId, _: Arc<dyn Clock>) -> Arc<dyn Machine> {
+        Arc::new(Names)
+    }
+
+    fn started(&self, cluster: &Cluster, _: Arc<dyn Clock>) {
+        cluster.set_call_handler(Arc::new(Proposer(cluster.clone())));
+    }
+}
+
+struct Proposer(Cluster);
+
+impl CallHandler for Proposer {
+    fn handle(&self, _: NodeId, request: Bytes) -> BoxFuture<'static, Result<Bytes, Unavailable>> {
+        let cluster = self.0.clone();
+        Box::pin(async move {
+            let proposal: Proposal = postcard::from_bytes(&request).unwrap();
+            let applied = cluster.propose(vec![proposal], Instant::now() + Duration::from_secs(2)).await?;
+            Ok(postcard::to_stdvec(&applied[0]).unwrap().into())
+        })
     }
 }

@@ -4,21 +4,52 @@
 //! others. A run is a fight between clients, who note what they were told, and a nemesis that cuts, delays,
 //! loses, crashes and skews; in the end all faults go, and what the clients were told is checked.
 //!
+//! [`run`] runs a story from a seed. A story founds a [`World`] of nodes with a [`Layer`] on each, has clients of its
+//! own work while [`nemesis`] does harm, compares what the nodes show ([`World::compare`]) all the while, and ends in
+//! peace: every node [`serves`] again, and [`agrees`] with all others. The crate's own stories are tests below; with
+//! the feature `testing` whoever builds on this crate tells more, with a machine of its own.
+//!
 //! `CONCLAVE_SIM_SEED=7 cargo test -p conclave-cluster simulation` runs one seed, `CONCLAVE_SIM_SEEDS=1000` as
 //! many. A seed decides everything that we draw and that openraft draws. tokio wakes those who wait on a
 //! channel in an order that it draws by itself, from a source that can be seeded only under
 //! `RUSTFLAGS="--cfg tokio_unstable"`: with it, a seed replays exactly; without it, a seed stands for a family of
 //! runs, which finds as much and replays less.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_errors_doc,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    reason = "all of this is test code: an error is a failed test, and so is a panic"
+)]
 
-mod clients;
 mod clock;
 mod disk;
-pub(crate) mod keys;
-pub(crate) mod machine;
-mod membership;
+mod layer;
 mod nemesis;
 mod network;
+mod peace;
 mod random;
-mod simulation;
-mod suite;
+mod run;
 mod world;
+
+#[cfg(test)]
+mod clients;
+#[cfg(test)]
+pub(crate) mod keys;
+#[cfg(test)]
+pub(crate) mod machine;
+#[cfg(test)]
+mod membership;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod suite;
+
+pub use layer::{Layer, Setup};
+pub use nemesis::nemesis;
+pub use peace::{agrees, serves};
+pub use random::Random;
+pub use run::run;
+pub use world::World;

@@ -5,19 +5,17 @@ use std::time::Duration;
 use tokio::time::{self, Instant};
 
 use super::random::Random;
-use super::world::World;
+use super::world::{USUAL_SYNC_MS, World};
 use crate::identity::NodeId;
 
 /// Does harm until `end`, and then undoes it all.
-pub(crate) async fn nemesis(world: World, random: Random, end: Instant) -> Result<(), String> {
+pub async fn nemesis(world: World, random: Random, end: Instant) -> Result<(), String> {
     while Instant::now() < end {
         time::sleep(random.millis(50, 900)).await;
         harm(&world, &random).await?;
     }
-    world.network().heal();
+    world.heal();
     for id in world.ids() {
-        world.log(id).slow_down(3);
-        world.skew(id, 0);
         world.start(id).await?;
     }
     Ok(())
@@ -48,19 +46,19 @@ async fn harm(world: &World, random: &Random) -> Result<(), String> {
             }
         }
         4 => others(&ids, id).for_each(|other| {
-            world.network().cut(id, other);
-            world.network().cut(other, id);
+            world.cut(id, other);
+            world.cut(other, id);
         }),
         // It hears and cannot speak; it speaks and cannot hear.
-        5 => others(&ids, id).for_each(|other| world.network().cut(id, other)),
-        6 => others(&ids, id).for_each(|other| world.network().cut(other, id)),
-        7 => world.network().cut(id, *random.pick(&ids)),
-        8 => world.network().worsen(random.below(200), 2_000 + random.below(60_000)),
+        5 => others(&ids, id).for_each(|other| world.cut(id, other)),
+        6 => others(&ids, id).for_each(|other| world.cut(other, id)),
+        7 => world.cut(id, *random.pick(&ids)),
+        8 => world.worsen(random.below(200), 2_000 + random.below(60_000)),
         9 => {
             let hour_ms = 3_600_000;
             world.skew(id, i64::try_from(random.below(2 * hour_ms)).unwrap() - hour_ms.cast_signed());
         }
-        10 => world.log(id).slow_down(3 + random.below(300)),
+        10 => world.slow_down(id, 3 + random.below(300)),
         11 => {
             if let Some(node) = world.node(id) {
                 let _ = node.core().raft.trigger().snapshot().await;
@@ -74,7 +72,7 @@ async fn harm(world: &World, random: &Random) -> Result<(), String> {
         _ => {
             world.network().heal();
             for id in ids {
-                world.log(id).slow_down(3);
+                world.slow_down(id, USUAL_SYNC_MS);
             }
         }
     }

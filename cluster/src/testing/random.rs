@@ -5,19 +5,22 @@ use std::time::Duration;
 
 /// Clones draw from the same source.
 #[derive(Clone, Debug)]
-pub(crate) struct Random(Arc<Mutex<u64>>);
+pub struct Random(Arc<Mutex<u64>>);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// The source of a seed.
+    pub fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(seed)))
     }
 
     /// A source of its own, decided by this one.
-    pub(crate) fn fork(&self) -> Self {
+    #[must_use]
+    pub fn fork(&self) -> Self {
         Self::new(self.next())
     }
 
-    pub(crate) fn next(&self) -> u64 {
+    /// Any number.
+    pub fn next(&self) -> u64 {
         let mut state = self.0.lock().unwrap();
         *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = *state;
@@ -27,23 +30,27 @@ impl Random {
     }
 
     /// From 0, below `end`.
-    pub(crate) fn below(&self, end: u64) -> u64 {
+    pub fn below(&self, end: u64) -> u64 {
         self.next() % end
     }
 
-    pub(crate) fn per_mille(&self, chance: u64) -> bool {
+    /// True in about `chance` of 1,000 cases.
+    pub fn per_mille(&self, chance: u64) -> bool {
         self.below(1000) < chance
     }
 
-    pub(crate) fn micros(&self, from: u64, to: u64) -> Duration {
+    /// A time in microseconds, below `to`.
+    pub fn micros(&self, from: u64, to: u64) -> Duration {
         Duration::from_micros(from + self.below(to - from))
     }
 
-    pub(crate) fn millis(&self, from: u64, to: u64) -> Duration {
+    /// A time in milliseconds, below `to`.
+    pub fn millis(&self, from: u64, to: u64) -> Duration {
         self.micros(from * 1000, to * 1000)
     }
 
-    pub(crate) fn pick<'a, T>(&self, from: &'a [T]) -> &'a T {
+    /// One of these.
+    pub fn pick<'a, T>(&self, from: &'a [T]) -> &'a T {
         &from[usize::try_from(self.below(from.len() as u64)).unwrap()]
     }
 }

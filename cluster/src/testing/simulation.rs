@@ -1,16 +1,18 @@
 //! Runs from seeds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Builder;
 use tokio::task::JoinHandle;
 use tokio::time::{self, Instant};
 
 use super::clients::{History, client};
+use super::layer::Setup;
+use super::machine::NamesLayer;
 use super::nemesis::nemesis;
+use super::peace::{agrees, serves};
 use super::random::Random;
 use super::world::World;
-use crate::raft::runtime::seed_thread;
 
 /// What a run came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,20 +31,11 @@ enum Bug {
 }
 
 fn run(seed: u64, bug: Bug) -> Result<Outcome, String> {
-    let random = Random::new(seed);
-    seed_thread(random.next());
-    let mut builder = Builder::new_current_thread();
-    builder.enable_time().start_paused(true);
-    #[cfg(tokio_unstable)]
-    builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
-    let runtime = builder.build().unwrap();
-    runtime.block_on(async {
-        time::timeout(LONGEST, fight(random, bug)).await.unwrap_or(Err("hangs".to_owned()))
-    })
+    super::run(seed, |random| fight(random, bug))
 }
 
 async fn fight(random: Random, bug: Bug) -> Result<Outcome, String> {
-    let world = World::found(&random, 3).await;
+    let world = World::found(&random, Setup::of(3), Arc::new(NamesLayer)).await;
     if bug == Bug::LyingLogs {
         world.ids().into_iter().for_each(|id| world.log(id).lie());
     }
@@ -65,32 +58,10 @@ async fn fight(random: Random, bug: Bug) -> Result<Outcome, String> {
 
 /// All faults are gone: everybody must serve again, soon, and agree.
 async fn peace(world: &World, random: &Random, history: &History) -> Result<Outcome, String> {
-    // Those who crashed in the end are back; a client of each must get through.
-    let soon = Instant::now() + HEALED;
-    for node in world.running() {
-        let view = node.read_barrier(soon).await;
-        let view = view.map_err(|error| format!("{:?} does not serve in peace: {error}", node.identity()))?;
-        history.check(&view)?;
-    }
+    serves(world, |view| history.check(view)).await?;
     let end = Instant::now() + Duration::from_millis(500);
     client(world.clone(), random.fork(), CLIENTS + 1, history.clone(), end).await?;
-    let mut shown = Vec::new();
-    // A deadline of their own: the first round may have used most of the other, and a barrier that is late is
-    // an answer about time, not about what was acknowledged.
-    let soon = Instant::now() + HEALED;
-    let last = world.running().first().map(|node| node.view().revision()).unwrap_or_default();
-    for node in world.running() {
-        node.wait_revision(last, soon).await.map_err(|error| format!("waiting for {last}: {error}"))?;
-        let view = node.read_barrier(soon).await;
-        let view = view.map_err(|error| format!("{:?} stops serving in peace: {error}", node.identity()))?;
-        history.check(&view)?;
-        shown.push((view.revision(), view.digest()));
-    }
-    world.compare()?;
-    let [(revision, digest), ..] = shown[..] else { return Err("nobody is left".to_owned()) };
-    if shown.len() != world.ids().len() || shown.iter().any(|other| *other != (revision, digest)) {
-        return Err(format!("the nodes end unequal: {shown:?}"));
-    }
+    let (revision, digest) = agrees(world, |view| history.check(view)).await?;
     Ok(Outcome { acknowledged: history.acknowledged(), reads: history.reads(), revision, digest })
 }
 
@@ -140,5 +111,3 @@ fn simulation_replays_exactly() {
 
 const CLIENTS: u64 = 4;
 const FIGHT: Duration = Duration::from_secs(12);
-const HEALED: Duration = Duration::from_secs(10);
-const LONGEST: Duration = Duration::from_mins(5);

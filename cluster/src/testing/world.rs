@@ -6,37 +6,33 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use tokio::time::{self, Instant};
 
 use super::clock::SimClock;
 use super::disk::SimDisk;
-use super::keys::TestKeys;
-use super::machine::Names;
+use super::layer::{Layer, Setup};
 use super::network::SimNetwork;
 use super::random::Random;
-use crate::call::CallHandler;
 use crate::config::Config;
-use crate::error::{StartError, Unavailable};
+use crate::error::StartError;
 use crate::fence::Fence;
 use crate::handle::Cluster;
 use crate::identity::{ClusterId, Identity, NodeId};
-use crate::machine::Proposal;
 use crate::membership::join::{self, Coming};
 use crate::node::{Node, NodeService, Parts};
 use crate::raft::Member;
-use crate::state::{Disk, Limits, MemoryDisk, Store};
+use crate::seal::{DataKeyBytes, KeyWrapper, WrapError};
+use crate::state::{Disk, MemoryDisk, Store};
 
 /// All nodes of a run. Clones are the same world.
 #[derive(Clone)]
-pub(crate) struct World(Arc<Inner>);
+pub struct World(Arc<Inner>);
 
 struct Inner {
     network: SimNetwork,
     nodes: Vec<SimNode>,
-    /// Whether a leader makes voters of those who join.
-    promotes: bool,
+    setup: Setup,
+    layer: Arc<dyn Layer>,
     /// The digest at each revision that any node has shown.
     digests: Mutex<BTreeMap<u64, u128>>,
 }
@@ -52,14 +48,10 @@ struct SimNode {
 }
 
 impl World {
-    /// `count` nodes that have just founded a cluster.
-    pub(crate) async fn found(random: &Random, count: u64) -> Self {
-        Self::found_beside(random, count, 0, true).await
-    }
-
-    /// `count` nodes that have just founded a cluster, and `spare` ones that have never run.
-    pub(crate) async fn found_beside(random: &Random, count: u64, spare: u64, promotes: bool) -> Self {
-        let nodes = (1..=count + spare).map(|id| SimNode {
+    /// A world whose founders have just founded a cluster.
+    pub async fn found(random: &Random, setup: Setup, layer: Arc<dyn Layer>) -> Self {
+        let founders = setup.founders;
+        let nodes = (1..=founders + setup.spares).map(|id| SimNode {
             id: NodeId(id),
             log: SimDisk::new(random.fork()),
             state: MemoryDisk::new(),
@@ -70,17 +62,18 @@ impl World {
         let world = Self(Arc::new(Inner {
             network: SimNetwork::new(random.fork()),
             nodes: nodes.collect(),
-            promotes,
+            setup,
+            layer,
             digests: Mutex::default(),
         }));
         for node in &world.0.nodes {
             tokio::spawn(sync_states(node.state.clone(), random.fork()));
-            if node.id.0 <= count {
+            if node.id.0 <= founders {
                 world.start(node.id).await.unwrap();
             }
         }
         let members: BTreeMap<u64, Member> =
-            (1..=count).map(|id| (id, member(SimNetwork::address(NodeId(id))))).collect();
+            (1..=founders).map(|id| (id, member(SimNetwork::address(NodeId(id))))).collect();
         world.node(NodeId(1)).unwrap().core().raft.initialize(members).await.unwrap();
         world
     }
@@ -89,55 +82,85 @@ impl World {
         &self.0.network
     }
 
-    pub(crate) fn ids(&self) -> Vec<NodeId> {
+    /// Cuts what `from` says to `to`; the other direction stays.
+    pub fn cut(&self, from: NodeId, to: NodeId) {
+        self.0.network.cut(from, to);
+    }
+
+    /// Of 1,000 messages about `loss_per_mille` are lost from now on; the others take up to `longest_us`.
+    pub fn worsen(&self, loss_per_mille: u64, longest_us: u64) {
+        self.0.network.worsen(loss_per_mille, longest_us);
+    }
+
+    /// A sync of the node's log takes up to `most_ms` from now on.
+    pub fn slow_down(&self, id: NodeId, most_ms: u64) {
+        self.sim(id).log.slow_down(most_ms);
+    }
+
+    /// Undoes everything that was done to network, disks and clocks. Who has crashed stays so.
+    pub fn heal(&self) {
+        self.0.network.heal();
+        for node in &self.0.nodes {
+            node.log.slow_down(USUAL_SYNC_MS);
+            node.clock.skew(0);
+        }
+    }
+
+    /// All nodes, whether they run or not.
+    pub fn ids(&self) -> Vec<NodeId> {
         self.0.nodes.iter().map(|node| node.id).collect()
     }
 
     /// The node, if it runs.
-    pub(crate) fn node(&self, id: NodeId) -> Option<Cluster> {
+    pub fn node(&self, id: NodeId) -> Option<Cluster> {
         self.sim(id).running.lock().unwrap().clone()
     }
 
-    pub(crate) fn running(&self) -> Vec<Cluster> {
+    /// Those that run, in the order of their ids.
+    pub fn running(&self) -> Vec<Cluster> {
         self.ids().into_iter().filter_map(|id| self.node(id)).collect()
     }
 
     /// What a node will say of where it is.
-    pub(crate) fn claim(&self, id: NodeId, address: &str) {
+    pub fn claim(&self, id: NodeId, address: &str) {
         address.clone_into(&mut self.sim(id).address.lock().unwrap());
     }
 
-    pub(crate) fn leader(&self) -> Option<Cluster> {
+    /// Who takes itself for the leader.
+    pub fn leader(&self) -> Option<Cluster> {
         self.running().into_iter().find(Cluster::is_leader)
     }
 
     /// Has a node that runs ask the others to be taken in, or for its new address to be noted.
-    pub(crate) async fn join(&self, id: NodeId, within: Duration) -> Result<(), StartError> {
+    pub async fn join(&self, id: NodeId, within: Duration) -> Result<(), StartError> {
         let node = self.node(id).unwrap();
         // Raft says what it has read only once it runs.
         node.core().raft.with_raft_state(|_| ()).await.unwrap();
         let is_new = node.status().last_index.is_none();
-        let coming = Coming { is_new, may_learn: !self.0.promotes };
+        let coming = Coming { is_new, may_learn: !self.0.setup.promotes };
         let others = self.ids().into_iter().filter(|other| *other != id);
         let peers: Vec<String> = others.map(SimNetwork::address).collect();
         join::join(node.core(), &peers, coming, Instant::now() + within).await
     }
 
-    pub(crate) fn skew(&self, id: NodeId, by_ms: i64) {
+    /// Sets a node's clock wrong.
+    pub fn skew(&self, id: NodeId, by_ms: i64) {
         self.sim(id).clock.skew(by_ms);
     }
 
+    #[cfg(test)]
     pub(crate) fn log(&self, id: NodeId) -> &SimDisk {
         &self.sim(id).log
     }
 
     /// As a power cut: what its disks had not synced is lost, and what it was doing reaches nobody.
-    pub(crate) fn crash(&self, id: NodeId) {
+    pub fn crash(&self, id: NodeId) {
         let node = self.sim(id);
         let Some(running) = node.running.lock().unwrap().take() else { return };
         self.0.network.detach(id);
         node.log.crash();
         node.state.crash();
+        self.0.layer.crashed(id);
         tokio::spawn(async move {
             running.core().is_stopping.store(true, Ordering::Release);
             let _ = running.core().raft.shutdown().await;
@@ -145,13 +168,14 @@ impl World {
     }
 
     /// Starts a node on what its disks have; nothing happens when it runs.
-    pub(crate) async fn start(&self, id: NodeId) -> Result<(), String> {
+    pub async fn start(&self, id: NodeId) -> Result<(), String> {
         let node = self.sim(id);
         if node.running.lock().unwrap().is_some() {
             return Ok(());
         }
-        let limits = Limits { history_ms: 5_000, requests_ms: 120_000, ..Limits::default() };
-        let (store, _) = Store::open(&Disk::Memory(node.state.clone()), Arc::new(Names), limits)
+        let Setup { promotes, snapshot_every, log_kept, limits, .. } = self.0.setup;
+        let machine = self.0.layer.machine(id, node.clock.clone());
+        let (store, _) = Store::open(&Disk::Memory(node.state.clone()), machine, limits)
             .map_err(|fault| fault.to_string())?;
         let transport = self.0.network.attach(id);
         let parts = Parts {
@@ -162,24 +186,26 @@ impl World {
             fence: Fence::new(),
         };
         let identity = Identity { cluster: ClusterId::from_random([7; 16]), node: id };
-        // Nothing here reaches a real disk, so nothing is sealed.
-        let keys = Arc::new(TestKeys::new(&[1]));
-        let mut config = Config::new("", SocketAddr::from(([0, 0, 0, 0], 0)), "", keys);
-        config.snapshot_every = 60;
-        config.log_kept = 20;
-        config.promotes = self.0.promotes;
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let config = Config {
+            snapshot_every,
+            log_kept,
+            limits,
+            promotes,
+            ..Config::new("", nowhere, "", Arc::new(NoKeys))
+        };
         let address = node.address.lock().unwrap().clone();
         let node_started = Node::start(identity, member(address), &config, parts).await;
         let started = node_started.map_err(|error| format!("node {id} does not start: {error}"))?;
         transport.serve(Arc::new(NodeService(Arc::downgrade(&started))));
         let cluster = Cluster { node: started, peer_address: config.listen };
-        cluster.set_call_handler(Arc::new(Proposer(cluster.clone())));
+        self.0.layer.started(&cluster, node.clock.clone());
         *node.running.lock().unwrap() = Some(cluster);
         Ok(())
     }
 
     /// Looks at what all nodes show, and compares it with what any has shown at the same revision.
-    pub(crate) fn compare(&self) -> Result<(), String> {
+    pub fn compare(&self) -> Result<(), String> {
         let mut digests = self.0.digests.lock().unwrap();
         for node in self.running() {
             let view = node.view();
@@ -199,17 +225,25 @@ impl World {
     }
 }
 
-/// Proposes what it is called with.
-struct Proposer(Cluster);
+/// Nothing here reaches a real disk, so nothing is sealed.
+#[derive(Debug)]
+struct NoKeys;
 
-impl CallHandler for Proposer {
-    fn handle(&self, _: NodeId, request: Bytes) -> BoxFuture<'static, Result<Bytes, Unavailable>> {
-        let cluster = self.0.clone();
-        Box::pin(async move {
-            let proposal: Proposal = postcard::from_bytes(&request).unwrap();
-            let applied = cluster.propose(vec![proposal], Instant::now() + Duration::from_secs(2)).await?;
-            Ok(postcard::to_stdvec(&applied[0]).unwrap().into())
-        })
+impl KeyWrapper for NoKeys {
+    fn wrap(&self, _: &str, _: &DataKeyBytes) -> Result<Vec<u8>, WrapError> {
+        Err(WrapError::Damaged)
+    }
+
+    fn unwrap(&self, _: &str, _: &[u8]) -> Result<DataKeyBytes, WrapError> {
+        Err(WrapError::Damaged)
+    }
+
+    fn key_of(&self, _: &[u8]) -> Option<String> {
+        None
+    }
+
+    fn is_outdated(&self, _: &[u8]) -> bool {
+        false
     }
 }
 
@@ -226,3 +260,6 @@ async fn sync_states(disk: MemoryDisk, random: Random) {
         }
     }
 }
+
+/// Longest sync of a log when nothing is wrong.
+pub(crate) const USUAL_SYNC_MS: u64 = 3;
