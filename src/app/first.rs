@@ -6,7 +6,7 @@ use crate::domain::account::{self, DefaultAccount, Owner};
 use crate::domain::policy::PasswordPolicy;
 use crate::domain::role::NewRole;
 use crate::domain::{
-    AccountId, Action, Actor, Command, Origin, Permission, Rejection, Reply, RoleName, UserId,
+    AccountId, Action, Actor, Command, Expectation, Origin, Permission, Rejection, Reply, RoleName, UserId,
 };
 use crate::replica::Freshness;
 use tokio::time::{Duration, Instant};
@@ -59,19 +59,20 @@ impl App {
         Ok(found.is_some_and(|row| row.value.owner == Owner::Cluster { has_had_admin: false }))
     }
 
-    /// Makes the first administrator of the default account; `None` where there has been one. Of several
-    /// nodes that do so at once, the first in the log wins.
+    /// Makes the first administrator of the default account, if it is as expected; `None` where there has been one.
+    /// Of several nodes that do so at once, the first in the log wins.
     ///
     /// # Errors
     /// The rule that refused it.
     pub async fn create_first_admin(
         &self,
         person: Person,
+        expect: Vec<Expectation>,
         request: &Request,
     ) -> Result<Option<(UserId, Done)>, Failure> {
         let new = self.new_admin(person, request).await?;
         let id = new.id;
-        let command = by_system(Action::CreateFirstAdmin(new), request);
+        let command = Command { expect, ..by_system(Action::CreateFirstAdmin(new), request) };
         let done = self.execute(&command, request).await?;
         let is_first = done.reply == Reply::Changed(true);
         Ok(is_first.then_some((id, done)))
@@ -88,7 +89,7 @@ impl App {
         if !self.wants_first_admin(&request).await? {
             return Ok(false);
         }
-        Ok(self.create_first_admin(person.clone(), &request).await?.is_some())
+        Ok(self.create_first_admin(person.clone(), Vec::new(), &request).await?.is_some())
     }
 
     /// Makes a further administrator, in the name of the operator of this machine.
@@ -97,7 +98,7 @@ impl App {
     /// The rule that refused it.
     pub async fn create_admin(&self, person: Person, request: &Request) -> Result<(UserId, Done), Failure> {
         if self.wants_first_admin(request).await?
-            && let Some(made) = self.create_first_admin(person.clone(), &request.step(1)).await?
+            && let Some(made) = self.create_first_admin(person.clone(), Vec::new(), &request.step(1)).await?
         {
             return Ok(made);
         }

@@ -12,7 +12,10 @@ use tokio::time::Instant;
 use super::accounts::Person;
 use super::{App, Done, Failure, Request};
 use crate::auth::token::SecretHash;
-use crate::domain::{AccountId, Action, Actor, Command, Lifetime, Origin, Rejection, UserId, cluster};
+use crate::domain::{
+    AccountId, Action, Actor, Command, Expectation, Lifetime, Origin, Rejection, Resource, Stored, UserId,
+    cluster,
+};
 use crate::replica::Freshness;
 use crate::secret::Secret;
 
@@ -70,13 +73,20 @@ impl App {
     ) -> Result<(UserId, Done), Failure> {
         let view = self.view(Freshness::Linearizable, request.deadline).await?;
         let offer = cluster::setup_offer(&view)?;
-        let is_good = offer.is_some_and(|offer| {
-            offer.secret.is(&SecretHash::of(secret.expose())) && self.now(&view) < offer.expires_at
+        let good = offer.filter(|offer| {
+            offer.value.secret.is(&SecretHash::of(secret.expose()))
+                && self.now(&view) < offer.value.expires_at
         });
-        if !is_good {
-            return Err(Rejection::BadCredentials.into());
+        let Some(Stored { revision, .. }) = good else { return Err(Rejection::BadCredentials.into()) };
+        // While the password is hashed an operator may make this link void.
+        let still = Expectation { resource: Resource::SetupOffer, revision };
+        match self.create_first_admin(person, vec![still], request).await {
+            Ok(Some(made)) => Ok(made),
+            // Whoever was first has made it.
+            Ok(None) | Err(Failure::Rejected(Rejection::PreconditionFailed { .. })) => {
+                Err(Rejection::BadCredentials.into())
+            }
+            Err(failure) => Err(failure),
         }
-        // Whoever was first has made it.
-        self.create_first_admin(person, request).await?.ok_or_else(|| Rejection::BadCredentials.into())
     }
 }

@@ -25,8 +25,8 @@ pub struct SetupOffer {
 ///
 /// # Errors
 /// [`Rejection::Damaged`] if the row does not decode.
-pub fn setup_offer(rows: &dyn Read) -> Result<Option<SetupOffer>, Rejection> {
-    Ok(tables::SETUP_OFFER.get(rows, &[])?.map(|row| row.value))
+pub fn setup_offer(rows: &dyn Read) -> Result<Option<Stored<SetupOffer>>, Rejection> {
+    tables::SETUP_OFFER.get(rows, &[])
 }
 
 /// Offers it anew; an offer before this one is void.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, Read, Rejection, RoleName, ServiceId, UserId, account, role, service, settings, user,
+    AccountId, Read, Rejection, RoleName, ServiceId, UserId, account, cluster, role, service, settings, user,
 };
 
 /// A row and the revision it must have. Revision 0 says that it must not exist.
@@ -22,6 +22,8 @@ pub enum Resource {
     ServiceAccount(ServiceId),
     Role(RoleName),
     Settings,
+    /// The offer to set the cluster up; it belongs to no account.
+    SetupOffer,
 }
 
 impl Expectation {
@@ -48,6 +50,7 @@ impl Resource {
             Self::ServiceAccount(id) => service::find(rows, account, *id)?.map(|row| row.revision),
             Self::Role(role) => role::find(rows, account, role)?.map(|row| row.revision),
             Self::Settings => settings::find(rows, account)?.map(|row| row.revision),
+            Self::SetupOffer => cluster::setup_offer(rows)?.map(|row| row.revision),
         }
         .unwrap_or_default())
     }
@@ -62,6 +65,32 @@ impl std::fmt::Display for Resource {
             Self::ServiceAccount(id) => write!(f, "service-account/{id}"),
             Self::Role(name) => write!(f, "role/{name}"),
             Self::Settings => f.write_str("settings"),
+            Self::SetupOffer => f.write_str("setup-offer"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::MemoryRows;
+    use super::super::{Action, Actor, Command, Lifetime, Origin, Reply, SecretHash, Timestamp};
+    use super::*;
+
+    #[test]
+    fn an_offer_that_was_made_anew_is_not_as_expected() {
+        let (mut rows, at) = (MemoryRows::default(), Timestamp(1));
+        let offering = |expect| Command {
+            account: AccountId::CLUSTER,
+            by: Actor::System,
+            origin: Origin::default(),
+            expect,
+            action: Action::OfferSetup { secret: SecretHash::new([1; 32]), good_for: Lifetime(1) },
+        };
+        let seen = |revision| vec![Expectation { resource: Resource::SetupOffer, revision }];
+        assert_eq!(rows.apply(at, &offering(seen(0))), Ok(Reply::Done));
+        let first = Resource::SetupOffer.revision(&rows, AccountId::DEFAULT).unwrap();
+        assert_eq!(rows.apply(at, &offering(seen(first))), Ok(Reply::Done));
+        let refused = rows.apply(at, &offering(seen(first)));
+        assert!(matches!(refused, Err(Rejection::PreconditionFailed { expected, .. }) if expected == first));
     }
 }

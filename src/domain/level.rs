@@ -184,6 +184,7 @@ impl Resource {
             | Self::ServiceAccount(_)
             | Self::Role(_)
             | Self::Settings => FIRST,
+            Self::SetupOffer => OPERATIONS,
         }
     }
 }

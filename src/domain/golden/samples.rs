@@ -393,6 +393,7 @@ pub(super) fn resources() -> Vec<Resource> {
         Resource::ServiceAccount(service()),
         Resource::Role(role()),
         Resource::Settings,
+        Resource::SetupOffer,
     ]
 }
 

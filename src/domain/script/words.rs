@@ -383,7 +383,8 @@ impl Labels {
         }
     }
 
-    /// `account`, `user/alice`, `password/alice`, `service/robot` or `role/admin`.
+    /// `account`, `user/alice`, `password/alice`, `service/robot`, `role/admin`, `settings` or
+    /// `setup-offer`.
     pub(super) fn resource(&mut self, path: &str) -> Resource {
         match path.split_once('/') {
             None if path == "account" => Resource::Account,
@@ -391,6 +392,7 @@ impl Labels {
             Some(("password", label)) => Resource::Password(self.user(label)),
             Some(("service", label)) => Resource::ServiceAccount(self.service(label)),
             None if path == "settings" => Resource::Settings,
+            None if path == "setup-offer" => Resource::SetupOffer,
             Some(("role", name)) => Resource::Role(RoleName::parse(name).unwrap()),
             None | Some(_) => panic!("no resource {path}"),
         }

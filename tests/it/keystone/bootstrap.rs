@@ -60,7 +60,7 @@ async fn of_several_first_administrators_one_is_made_and_never_another() {
         let app = own.nodes[node % 3].app();
         async move {
             let request = Request::once(Instant::now() + PATIENCE, Origin::default());
-            app.create_first_admin(person, &request).await.unwrap().map(|(id, _)| (node, id))
+            app.create_first_admin(person, Vec::new(), &request).await.unwrap().map(|(id, _)| (node, id))
         }
     };
     let made: Vec<_> = join_all((0..6).map(propose)).await.into_iter().flatten().collect();
