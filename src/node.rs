@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use conclave_cluster::{Clock, Cluster, Fatal, FolderError, StartError, SystemClock, Unavailable};
+use conclave_cluster::{Clock, Cluster, Fatal, FolderError, StartError, SystemClock};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -32,7 +32,7 @@ use crate::http::server::{Server, Settings};
 use crate::http::tls::TlsError;
 use crate::replica::Rules;
 use crate::telemetry::Metrics;
-use crate::tenants::{Limits, Orders, ProposeError, Tenants};
+use crate::tenants::{Limits, Orders, Tenants};
 use figures::{Figures, Sources};
 
 /// A running node.
@@ -121,8 +121,14 @@ impl Node {
 
         let cluster =
             Cluster::start(cluster_config(config, keyring.clone()), Arc::new(Rules), clock.clone()).await?;
-        let tenants =
-            start_tenants(config, &cluster).await.map_err(|error| NodeError::Actors(error.to_string()))?;
+        let limits = Limits {
+            per_account: config.max_in_flight_per_account,
+            in_all: config.max_in_flight,
+            ..Limits::default()
+        };
+        let tenants = Tenants::proposing_to(cluster.clone(), limits, config.request_timeout)
+            .await
+            .map_err(|error| NodeError::Actors(error.to_string()))?;
         let orders = Orders::new(cluster.clone(), tenants.clone());
         let forwards = orders.clone();
         let settings = app_settings(config, &cluster);
@@ -272,32 +278,6 @@ async fn watch_over(
     tracing::error!(%reason, "this node cannot go on");
     // Nobody listens any more when the node is stopping already.
     let _ = told.send(Some(reason));
-}
-
-async fn start_tenants(config: &Config, cluster: &Cluster) -> Result<Tenants, ractor::SpawnErr> {
-    let limits = Limits {
-        per_account: config.max_in_flight_per_account,
-        in_all: config.max_in_flight,
-        ..Limits::default()
-    };
-    let (cluster, patience) = (cluster.clone(), config.request_timeout);
-    Tenants::start(limits, move |proposals| {
-        let cluster = cluster.clone();
-        async move {
-            cluster.propose(proposals, Instant::now() + patience).await.map_err(|unavailable| {
-                match unavailable {
-                    Unavailable::NoLeader | Unavailable::NotLeader { .. } => ProposeError::NotLeader,
-                    other if other.is_outcome_unknown() => ProposeError::Unknown,
-                    Unavailable::Timeout { .. }
-                    | Unavailable::TooLong
-                    | Unavailable::Overloaded
-                    | Unavailable::Stopping
-                    | Unavailable::Unreachable => ProposeError::NotDone,
-                }
-            })
-        }
-    })
-    .await
 }
 
 fn hasher_config(config: &Config) -> Result<HasherConfig, BadHashParams> {

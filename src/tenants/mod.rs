@@ -38,7 +38,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use conclave_cluster::{Applied, Proposal};
+use conclave_cluster::{Applied, Cluster, Proposal, Unavailable};
 use futures_util::future::BoxFuture;
 use ractor::{Actor, ActorRef, SpawnErr};
 use tokio::sync::{Semaphore, oneshot};
@@ -115,6 +115,20 @@ pub enum ProposeError {
     /// It may be decided later, or never.
     #[error("the outcome of the entry is unknown")]
     Unknown,
+}
+
+impl From<Unavailable> for ProposeError {
+    fn from(unavailable: Unavailable) -> Self {
+        match unavailable {
+            Unavailable::NoLeader | Unavailable::NotLeader { .. } => Self::NotLeader,
+            other if other.is_outcome_unknown() => Self::Unknown,
+            Unavailable::Timeout { .. }
+            | Unavailable::TooLong
+            | Unavailable::Overloaded
+            | Unavailable::Stopping
+            | Unavailable::Unreachable => Self::NotDone,
+        }
+    }
 }
 
 /// Why a proposal has no result.
@@ -227,6 +241,24 @@ impl Tenants {
         let supervisor = Supervisor { shared: Arc::clone(&shared), seats: Arc::downgrade(&seats) };
         let (supervisor, _) = Actor::spawn(None, supervisor, ()).await?;
         Ok(Self { inner: Arc::new(Inner { shared, seats, supervisor }) })
+    }
+
+    /// The same over a cluster, which gets `patience` to decide an entry.
+    ///
+    /// # Errors
+    /// As [`Tenants::start`].
+    pub async fn proposing_to(
+        cluster: Cluster,
+        limits: Limits,
+        patience: Duration,
+    ) -> Result<Self, SpawnErr> {
+        Self::start(limits, move |proposals| {
+            let cluster = cluster.clone();
+            async move {
+                cluster.propose(proposals, Instant::now() + patience).await.map_err(ProposeError::from)
+            }
+        })
+        .await
     }
 
     /// Brings a proposal into the log, in the order of the calls of its account. Answers by the deadline.

@@ -42,6 +42,7 @@ mod requests;
 mod revocation;
 mod rodmena;
 mod schema;
+mod simulation;
 mod stopping;
 mod telemetry;
 mod tidy;
