@@ -106,7 +106,7 @@ pub(super) const PERMISSION: &str = "docs:read";
 impl History {
     /// Opens an account with a root user that is signed in, on a world that has just been founded.
     pub(super) async fn open(world: &World, system: &System) -> Result<Self, String> {
-        let soon = Instant::now() + Duration::from_secs(60);
+        let soon = Instant::now() + Duration::from_mins(1);
         let app = loop {
             let leads = |app: &Arc<App>| app.cluster.is_leader() && app.is_open();
             match system.apps().into_iter().find(leads) {

@@ -35,7 +35,7 @@ enum Order {
     AddKey(ServiceId),
     SignIn(String),
     Refresh(String),
-    Act(Action),
+    Act(Box<Action>),
 }
 
 /// What an order came to, the same however often it is sent.
@@ -110,7 +110,7 @@ impl Person {
                 Ok(())
             }
             End::Refused(Failure::Rejected(Rejection::NameTaken)) | End::Unknown => Ok(()),
-            other => Err(strange("a claim of a name", &other)),
+            other @ (End::Done(_) | End::Refused(_)) => Err(strange("a claim of a name", &other)),
         }
     }
 
@@ -130,7 +130,7 @@ impl Person {
                 Ok(())
             }
             End::Unknown => Ok(()),
-            other => Err(strange("a new key", &other)),
+            other @ (End::Done(_) | End::Refused(_)) => Err(strange("a new key", &other)),
         }
     }
 
@@ -155,7 +155,7 @@ impl Person {
             }
             End::Refused(Failure::Rejected(Rejection::BadCredentials)) if was_ended || is_ending => Ok(()),
             End::Unknown => Ok(()),
-            other => Err(strange("a sign-in with a good key", &other)),
+            other @ (End::Done(_) | End::Refused(_)) => Err(strange("a sign-in with a good key", &other)),
         }
     }
 
@@ -187,7 +187,9 @@ impl Person {
                     return Ok(());
                 }
                 End::Refused(Failure::Rejected(Rejection::BadRefreshToken)) | End::Unknown => {}
-                other => return Err(strange("a use of a refresh token", &other)),
+                other @ (End::Done(_) | End::Refused(_)) => {
+                    return Err(strange("a use of a refresh token", &other));
+                }
             }
             chain.current == shown
         };
@@ -223,7 +225,7 @@ impl Person {
             told.tokens[token].ending += 1;
             (token, told.tokens[token].session)
         };
-        let ended = self.order(&Order::Act(Action::EndSession { session }), end).await?;
+        let ended = self.order(&Order::Act(Box::new(Action::EndSession { session })), end).await?;
         let mut told = self.history.told();
         match ended {
             End::Done(_) => {
@@ -265,7 +267,7 @@ impl Person {
             told.services[service].ending += 1;
             told.tokens.iter_mut().filter(of_service).for_each(|token| token.ending += 1);
         }
-        match self.order(&Order::Act(action), end).await? {
+        match self.order(&Order::Act(Box::new(action)), end).await? {
             End::Done(Carried { revision, changed, .. }) => {
                 // A key that was revoked before is so without ending anything.
                 let ended = if changed == Some(false) { 0 } else { revision };
@@ -303,7 +305,7 @@ impl Person {
         } else {
             Action::AssignRole { principal, role }
         };
-        match self.order(&Order::Act(action), end).await? {
+        match self.order(&Order::Act(Box::new(action)), end).await? {
             End::Done(_) => {
                 let mut told = self.history.told();
                 let role = &mut told.services[service].role;
@@ -467,12 +469,9 @@ impl Person {
             }
             Order::Act(action) => {
                 let caller = self.root(app, request).await?;
-                let order = caller.orders(request, Vec::new(), action.clone());
+                let order = caller.orders(request, Vec::new(), Action::clone(action));
                 let done = app.execute(&order, request).await?;
-                let changed = match done.reply {
-                    Reply::Changed(changed) => Some(changed),
-                    _ => None,
-                };
+                let changed = if let Reply::Changed(changed) = done.reply { Some(changed) } else { None };
                 Carried { revision: done.revision, changed, ..nothing }
             }
         };
