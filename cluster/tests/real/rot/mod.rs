@@ -12,10 +12,10 @@ use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -42,24 +42,19 @@ fn run(role: &str, folder: &Path, seed: u64) -> Ended {
         err.read_to_string(&mut text).unwrap();
         text
     });
-    let waiting = thread::spawn(move || {
+    let (said_all, heard) = mpsc::channel();
+    thread::spawn(move || {
         let mut text = String::new();
         out.read_to_string(&mut text).unwrap();
-        text
+        drop(said_all.send(text));
     });
-    let end = Instant::now() + LONGEST;
-    let status = loop {
-        if let Some(status) = process.try_wait().unwrap() {
-            break status;
-        }
-        if Instant::now() > end {
-            process.kill().unwrap();
-            process.wait().unwrap();
-            panic!("{role}, seed {seed}: hangs\n{}{}", waiting.join().unwrap(), reading.join().unwrap());
-        }
-        thread::sleep(Duration::from_millis(5));
+    // Its output ends with the process.
+    let Ok(text) = heard.recv_timeout(LONGEST) else {
+        process.kill().unwrap();
+        process.wait().unwrap();
+        panic!("{role}, seed {seed}: hangs\n{}{}", heard.recv().unwrap(), reading.join().unwrap());
     };
-    let text = waiting.join().unwrap();
+    let status = process.wait().unwrap();
     let said = text.lines().filter_map(|line| line.strip_prefix(child::MARK)).map(str::to_owned).collect();
     Ended {
         said,

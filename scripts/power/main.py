@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""What disks do to nodes: run by scripts/power.sh, which says how."""
+
+import contextlib
+import itertools
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cuts
+from rig import Failed, Rig, say
+
+# name: what is done, how often in a quick run, how often in a full one
+RUNS = {
+    "alone": (cuts.alone, 8, 80),
+    "one": (cuts.one, 6, 80),
+    "all": (cuts.every, 6, 80),
+    "control": (cuts.control, 1, 1),
+}
+
+
+def maker(binary, work):
+    numbers = itertools.count(1)
+
+    @contextlib.contextmanager
+    def make(nodes, mb=512):
+        number = next(numbers)
+        rig = Rig.__new__(Rig)
+        try:
+            rig.__init__(binary, Path(work) / f"rig-{number}", nodes, 21000 + 10 * number, mb)
+            yield rig
+        except BaseException:
+            for node in rig.nodes:
+                say(f"    node {node.number}: {'; '.join(node.last_lines())}")
+            raise
+        finally:
+            rig.remove()
+
+    return make
+
+
+def main():
+    names, times = sys.argv[1].split(","), int(sys.argv[2])
+    binary = Path(os.environ["BIN"]).resolve()
+    is_full = "full" in names
+    if names[0] in ("quick", "full"):
+        names = list(RUNS)
+    seed = int(os.environ.get("SEED", time.time_ns() % 1_000_000))
+    work = tempfile.mkdtemp(prefix="conclave-power-")
+    # So that what is mounted goes with us.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(1))
+    failed = 0
+    say(f"seed {seed}, {binary}")
+    try:
+        for name in names:
+            test, few, many = RUNS[name]
+            count, begun = times or (many if is_full else few), time.monotonic()
+            try:
+                told, mark = test(maker(binary, work), count, seed), "ok    "
+            except Failed as error:
+                told, mark, failed = str(error), "FAILED", failed + 1
+            # Ports and folders of the next must be new.
+            shutil.rmtree(work, ignore_errors=True)
+            os.mkdir(work)
+            say(f"{mark} {name:14} {count:4}x {time.monotonic() - begun:6.1f} s  {told}")
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    sys.exit(1 if failed else 0)
+
+
+main()
