@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 
 import cuts
+import disks
+import order
 from rig import Failed, Rig, say
 
 # name: what is done, how often in a quick run, how often in a full one
@@ -20,6 +22,13 @@ RUNS = {
     "one": (cuts.one, 6, 80),
     "all": (cuts.every, 6, 80),
     "control": (cuts.control, 1, 1),
+    "order": (order.alone, 20, 200),
+    "order-three": (order.three, 20, 200),
+    "failed": (disks.failed, 1, 1),
+    "gone": (disks.gone, 1, 1),
+    "full-disk": (disks.full, 1, 1),
+    "slow": (disks.slow, 1, 1),
+    "hung": (disks.hung, 1, 1),
 }
 
 
@@ -46,7 +55,7 @@ def maker(binary, work):
 def main():
     names, times = sys.argv[1].split(","), int(sys.argv[2])
     binary = Path(os.environ["BIN"]).resolve()
-    is_full = "full" in names
+    is_full = names == ["full"]
     if names[0] in ("quick", "full"):
         names = list(RUNS)
     seed = int(os.environ.get("SEED", time.time_ns() % 1_000_000))
