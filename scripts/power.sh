@@ -24,4 +24,4 @@ command -v fsfreeze > /dev/null || missing+=(util-linux)
 if [ "${#missing[@]}" -gt 0 ]; then
   (apt-get update -qq && apt-get install -y -qq "${missing[@]}") > /dev/null || die "cannot install ${missing[*]}"
 fi
-exec python3 scripts/power/main.py "$1" "${2:-0}"
+exec python3 -B scripts/power/main.py "$1" "${2:-0}"

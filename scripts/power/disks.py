@@ -9,7 +9,7 @@ from load import Load
 from rig import Failed, run, until
 
 WRITERS = 6
-ROLES = ("follower", "leader", "alone")
+ROLES = ("leader", "follower", "alone")
 
 
 @contextlib.contextmanager
@@ -32,9 +32,9 @@ def traced(node):
 
 
 @contextlib.contextmanager
-def under_load(make, role, mb=512):
+def under_load(make, role):
     """A cluster that is written to, and the node in it whose disk is to go bad."""
-    with make(1 if role == "alone" else 3, mb) as rig:
+    with make(1 if role == "alone" else 3) as rig:
         rig.start()
         load = Load(rig)
         leader = rig.leader()
@@ -83,9 +83,9 @@ def must_end(rig, load, node, what, begun):
     return told
 
 
-def failed(make, _count, _seed):
+def failed(make, roles, _seed):
     told = []
-    for role in ROLES:
+    for role in ROLES[:roles]:
         with under_load(make, role) as (rig, load, node):
             begun = time.monotonic()
             with injected(node, "error=EIO"):
@@ -94,10 +94,10 @@ def failed(make, _count, _seed):
     return "; ".join(told)
 
 
-def gone(make, _count, _seed):
+def gone(make, roles, _seed):
     """The file system goes away under the node, as one does that turned itself off after an error."""
     told = []
-    for role in ROLES:
+    for role in ROLES[:roles]:
         with under_load(make, role) as (rig, load, node):
             begun = time.monotonic()
             node.disk.shut_down()
@@ -108,28 +108,69 @@ def gone(make, _count, _seed):
     return "; ".join(told)
 
 
+def fill(node, left):
+    """Takes all but `left` bytes of the node's disk. The file that does."""
+    filler = node.disk.path / "filler"
+    run("fallocate", "-l", max(node.disk.free() - left, 4096), filler)
+    return filler
+
+
 def full(make, _count, _seed):
+    """All disks nearly full at once: reads and checks go on, writes are refused and nothing of them is done."""
     told = []
-    for role in ROLES:
-        with under_load(make, role, 64) as (rig, load, node):
-            filler = node.disk.path / "filler"
+    for nodes in (1, 3):
+        with make(nodes) as rig:
+            rig.start()
+            load = Load(rig)
+            token = load.user_token(rig.nodes[0])
+            load.begin(WRITERS)
+            load.until_acked(20)
+            fillers = [fill(node, NEARLY_FULL) for node in rig.nodes]
+            until("writes refused", lambda: load.answers.get(503, 0) > 20, 30)
+            before = len(load.acked)
+            for node in rig.nodes:
+                for name in (load.acked[0][0], load.acked[-1][0]):
+                    node.expect(200, "GET", f"{load.base}/roles/{name}", load.token)
+                node.expect(200, "GET", f"{load.base}/users/me", token)
+                status, problem = node.ask("POST", "/iam/v1/SignInAsIAMUser", body=load.user)
+                if status != 503 or "unknown" in str(problem).replace("outcome_unknown", ""):
+                    raise Failed(f"a sign-in on a full disk answered {status}: {problem}")
+                if node.process.poll() is not None:
+                    raise Failed(f"node {node.number} ended")
+            if len(load.acked) > before:
+                raise Failed("a write was taken")
+            for filler in fillers:
+                filler.unlink()
             begun = time.monotonic()
-            run("fallocate", "-l", node.disk.free() - (256 << 10), filler, check=False)
-            told.append(f"{role} {must_end(rig, load, node, role, begun)}")
-            # Still full: it refuses to start, or starts and stops, and breaks nothing.
-            node.start()
-            status = node.ended()
-            if status <= 0:
-                raise Failed(f"on a full disk the node ends with {status}")
-            node.process = None
-            filler.unlink()
-            comes_back(rig, load, node)
+            load.until_acked(20)
+            load.end()
+            for node in rig.nodes:
+                if load.all_lost(node):
+                    raise Failed(f"node {node.number} lost writes")
+            told.append(f"{nodes} of {nodes}: reads went on, {load.answers[503]} writes refused, "
+                        f"taken again {time.monotonic() - begun:.1f} s after there was room")
     return "; ".join(told)
 
 
-def slow(make, _count, _seed):
+def brim(make, _count, _seed):
+    """One disk of three full to the last block: that node ends, and comes back once there is room."""
+    with under_load(make, "follower") as (rig, load, node):
+        begun = time.monotonic()
+        filler = fill(node, 16 << 10)
+        told = must_end(rig, load, node, "follower", begun)
+        # Still full: it refuses to start, or starts and stops, and breaks nothing.
+        node.start()
+        if node.ended() <= 0:
+            raise Failed("on a full disk the node ends as if all were well")
+        node.process = None
+        filler.unlink()
+        comes_back(rig, load, node)
+    return f"follower {told}"
+
+
+def slow(make, roles, _seed):
     told = []
-    for role in ROLES:
+    for role in ROLES[:roles]:
         with under_load(make, role) as (rig, load, node):
             leader, begun = rig.leader(), time.monotonic()
             with injected(node, "delay_exit=200000"):
@@ -144,10 +185,10 @@ def slow(make, _count, _seed):
     return "; ".join(told)
 
 
-def hung(make, _count, _seed):
+def hung(make, roles, _seed):
     """Nothing can be written for ten seconds; a timer thaws whatever happens here."""
     told = []
-    for role in ROLES:
+    for role in ROLES[:roles]:
         with under_load(make, role) as (rig, load, node):
             leader, begun = rig.leader(), time.monotonic()
             thaw = threading.Timer(HUNG_S, lambda disk=node.disk: run("fsfreeze", "-u", disk.path, check=False))
@@ -167,3 +208,5 @@ def hung(make, _count, _seed):
 
 
 HUNG_S = 10
+# Less than what a node keeps back.
+NEARLY_FULL = 40 << 20

@@ -52,7 +52,7 @@ class Disk:
         self.image, self.path = work / f"{name}.img", work / name
         with open(self.image, "wb") as image:
             image.truncate(mb << 20)
-        run("mkfs.ext4", "-q", "-F", self.image)
+        run("mkfs.ext4", "-q", "-F", "-m", "0", self.image)
         self.path.mkdir()
         self.is_mounted = False
         self.mount()
