@@ -6,7 +6,7 @@
 #   scripts/power.sh full               as many as the figures in the README come from
 #   scripts/power.sh NAME[,NAME] [N]    one kind, N cycles; the names are in scripts/power/main.py
 #
-# BIN is the program (target/release/conclave), SEED what chance begins with.
+# BIN is the program (target/release/conclave), SEED what chance begins with, PORT where the ports begin (21000).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 die() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }

@@ -33,7 +33,7 @@ RUNS = {
 }
 
 
-def maker(binary, work):
+def maker(binary, work, port):
     numbers = itertools.count(1)
 
     @contextlib.contextmanager
@@ -41,7 +41,7 @@ def maker(binary, work):
         number = next(numbers)
         rig = Rig.__new__(Rig)
         try:
-            rig.__init__(binary, Path(work) / f"rig-{number}", nodes, 21000 + 10 * number, mb)
+            rig.__init__(binary, Path(work) / f"rig-{number}", nodes, port + 10 * number, mb)
             yield rig
         except BaseException:
             for node in rig.nodes:
@@ -60,6 +60,7 @@ def main():
     if names in (["quick"], ["full"]):
         names = list(RUNS)
     seed = int(os.environ.get("SEED", time.time_ns() % 1_000_000))
+    port = int(os.environ.get("PORT", "21000"))
     work = tempfile.mkdtemp(prefix="conclave-power-")
     # So that what is mounted goes with us.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -73,7 +74,7 @@ def main():
             if count == 0:
                 continue
             try:
-                told, mark = test(maker(binary, work), count, seed), "ok    "
+                told, mark = test(maker(binary, work, port), count, seed), "ok    "
             except Failed as error:
                 told, mark, failed = str(error), "FAILED", failed + 1
             # Ports and folders of the next must be new.
