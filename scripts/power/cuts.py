@@ -4,7 +4,7 @@ import random
 import time
 
 from load import Load
-from rig import Failed, Rig, say
+from rig import Failed, say
 
 WRITERS = 6
 
@@ -38,6 +38,8 @@ def cuts(rig, victims_of, cycles, seed):
                 raise Failed("a token that nobody revoked is refused")
         missing = load.lost(victims[0], writes)
         lost += len(missing)
+        if cycle % 20 == 19:
+            say(f"    {cycle + 1} cycles: {len(load.acked)} writes acknowledged, {lost} lost")
         if missing:
             say(f"    cycle {cycle} (seed {seed}): lost {missing[:3]}")
         if len(rig.nodes) > 1:
@@ -64,6 +66,34 @@ def one(make, cycles, seed):
 def every(make, cycles, seed):
     with make(3) as rig:
         return cuts(rig, lambda _: rig.nodes, cycles, seed)
+
+
+def many(make, thousands, _seed):
+    """All three at once, with so many thousand roles: how long until each serves."""
+    with make(3, 2048) as rig:
+        rig.start()
+        load = Load(rig)
+        for number in range(thousands * 10):
+            if number % 200 == 0:
+                load.sign_in()
+            actions = [{"action": "create_role", "name": f"m-{number}-{one}", "permissions": ["p:read"]}
+                       for one in range(100)]
+            rig.nodes[number % 3].expect(200, "POST", f"{load.base}/transactions", load.token, {"actions": actions})
+        load.begin(WRITERS)
+        load.until_acked(50)
+        rig.cut_power(rig.nodes)
+        begun = time.monotonic()
+        rig.start()
+        took = time.monotonic() - begun
+        load.end()
+        lost = load.lost(rig.nodes[0])
+        for number in range(0, thousands * 10, 7):
+            if rig.nodes[1].expect_any((200, 404), "GET", f"{load.base}/roles/m-{number}-99", load.token) == 404:
+                lost.append(f"m-{number}-99")
+        if lost:
+            raise Failed(f"lost {lost[:3]}")
+        rig.same_digests()
+        return f"with {thousands},000 roles all three serve {took:.1f} s after the cut"
 
 
 def control(make, _cycles, _seed):

@@ -21,6 +21,7 @@ RUNS = {
     "alone": (cuts.alone, 8, 80),
     "one": (cuts.one, 6, 80),
     "all": (cuts.every, 6, 80),
+    "many": (cuts.many, 0, 100),
     "control": (cuts.control, 1, 1),
     "order": (order.alone, 20, 200),
     "order-three": (order.three, 20, 200),
