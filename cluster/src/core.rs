@@ -20,6 +20,7 @@ use crate::identity::{Identity, NodeId};
 use crate::machine::{Applied, Proposal};
 use crate::network::{Channel, Peer, Transport, TransportError};
 use crate::raft::{Answers, Batch, MOST_ENTRY_BYTES, Member, Raft, Types, convert};
+use crate::space::Space;
 use crate::state::{LogPosition, Store};
 use crate::wire::{Request, Response};
 
@@ -40,6 +41,8 @@ pub(crate) struct Core {
     pub(crate) promotes: bool,
     /// Held by who changes the membership.
     pub(crate) changing: Arc<Mutex<()>>,
+    /// Room on the disk.
+    pub(crate) space: Space,
     /// Ids that were given up.
     pub(crate) gone: RwLock<BTreeSet<NodeId>>,
 }
@@ -174,6 +177,9 @@ impl Core {
     ) -> Result<Vec<Applied>, Unavailable> {
         if proposals.iter().any(|proposal| proposal.command.len() > Proposal::MAX_COMMAND_BYTES) {
             return Err(Unavailable::TooLong);
+        }
+        if self.space.is_short() {
+            return Err(Unavailable::Overloaded);
         }
         // Entries are submitted in order, because each future sends its own when it is first polled.
         let entries = split(proposals).into_iter().map(|proposals| self.write(proposals, deadline));

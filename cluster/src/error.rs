@@ -28,7 +28,7 @@ pub enum Unavailable {
         /// Whether it may still happen, or has happened. Asking again with the same request id is safe.
         outcome_unknown: bool,
     },
-    /// Too much is under way. Nothing was done.
+    /// Too much is under way, or the disk is nearly full. Nothing was done.
     #[error("overloaded")]
     Overloaded,
     /// This node is stopping. Nothing was done.

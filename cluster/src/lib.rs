@@ -12,7 +12,8 @@
 //! (calls between nodes), [`membership`], [`status`]. `node` puts them together on a transport (`network`), a log
 //! device (`log`), a [`state::Store`] and a [`Clock`]; `start` does so for a real [`folder`]. What they put on a disk
 //! goes through [`seal`]. Nodes know each other by certificates ([`pki`]) that one is given on the way in ([`enrol`]),
-//! may change while it runs (`certificates`) and loses for good (`fence`). `raft` alone spells openraft's types. `testing` runs whole nodes on simulated parts.
+//! may change while it runs (`certificates`) and loses for good (`fence`). A leader without room on its disk takes
+//! no commands (`space`). `raft` alone spells openraft's types. `testing` runs whole nodes on simulated parts.
 //!
 //! # A counter
 //!
@@ -75,6 +76,7 @@ pub mod offline;
 pub mod pki;
 mod raft;
 pub mod seal;
+mod space;
 mod start;
 pub mod state;
 pub mod status;

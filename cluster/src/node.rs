@@ -30,6 +30,7 @@ use crate::raft::network::{AddressBook, Network};
 use crate::raft::service::RaftService;
 use crate::raft::{Member, Raft, convert, settings};
 use crate::seal::Vault;
+use crate::space::{self, Space};
 use crate::state::{Durability, LogPosition, Store};
 use crate::usage::{self, DiskUsage, LogSyncs};
 use crate::wire::{JoinAnswer, Request, Response};
@@ -98,6 +99,7 @@ impl Node {
             is_stopping: AtomicBool::new(false),
             promotes: config.promotes,
             changing: Arc::default(),
+            space: Space::default(),
             gone: RwLock::default(),
         });
         let node = Arc::new(Self {
@@ -128,6 +130,7 @@ impl Node {
 
     /// Keeps the folder's lock until the node stops.
     pub(crate) fn keep(&self, folder: DataFolder, vault: Arc<Vault>, tls: Tls) {
+        tokio::spawn(space::watch(Arc::downgrade(&self.core), folder.path().to_owned()));
         *self.folder.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder);
         // A node is given its folder once.
         drop(self.vault.set(vault));

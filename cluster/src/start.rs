@@ -170,6 +170,8 @@ impl Opened {
         let vault = Arc::new(Vault::new(&config.data, folder.identity(), Arc::clone(&config.keys)));
         // Before anything is repaired, moved aside or tidied up: with the wrong key all of it looks damaged.
         vault.check()?;
+        // Likewise under another node's name, which a rotten identity file may hold.
+        folder.check_certificate(&vault)?;
         vault.rewrap()?;
         let disk = Disk::Folder(Folder::new(folder.state(), Arc::clone(&vault)));
         let (store, recovery) = Store::open(&disk, machine, config.limits)

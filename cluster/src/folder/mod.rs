@@ -271,6 +271,14 @@ impl DataFolder {
         &self.peers
     }
 
+    /// Whether the folder's certificate is that of the node which the identity file names.
+    ///
+    /// # Errors
+    /// When it is another's, damaged or sealed with another key.
+    pub(crate) fn check_certificate(&self, vault: &Vault) -> Result<(), FolderError> {
+        check_certificate(&self.path, self.identity, &certificate::read(&self.path, vault)?)
+    }
+
     /// The node's certificate. One that lies there plain is sealed by this, unless the folder may yet be given back
     /// to a program from before levels, which reads no other.
     pub(crate) fn certificate(&self, vault: &Vault) -> Result<NodeCertificate, FolderError> {

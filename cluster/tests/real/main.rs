@@ -17,5 +17,6 @@ mod machine;
 mod offline;
 mod reads;
 mod restart;
+mod rot;
 mod sealing;
 mod strangers;
