@@ -23,6 +23,7 @@ mod membership;
 mod nemesis;
 mod net;
 mod random;
+mod recorder;
 mod report;
 mod runs;
 mod site;

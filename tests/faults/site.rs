@@ -132,7 +132,7 @@ impl Site {
             gaps,
             terms: term(&self.crew).await.saturating_sub(self.first_term),
             violations: check::all(&seen, &names),
-            history: crate::history::text(&seen.ops),
+            history: crate::recorder::text(&seen.ops),
         }
     }
 }

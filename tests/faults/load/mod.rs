@@ -17,7 +17,8 @@ use tokio::time::sleep;
 use crate::check::{IN_TIME, Names};
 use crate::client::{Ask, Client, PATIENCE, Reply};
 use crate::crew::eventually;
-use crate::history::{Op, Outcome, Recorder, Slow, What};
+use crate::history::{Op, Outcome, Slow, What};
+use crate::recorder::Recorder;
 
 /// Every password here.
 const PASSWORD: &str = "correct horse battery staple";
