@@ -7,6 +7,7 @@
     reason = "clippy lets tests do this, but not the functions that tests share"
 )]
 
+mod bad_histories;
 mod check;
 mod history;
 mod random;

@@ -4,8 +4,6 @@ mod grants;
 mod late;
 mod names;
 mod registers;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 

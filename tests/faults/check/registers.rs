@@ -7,7 +7,7 @@
 //! the order that is sought. Such a group spans the time from its first end to its last begin: where the end comes
 //! first, nothing else fits in between (*forward*); where the begin does, the whole group can be put at any moment from
 //! that begin to that end (*backward*). An order exists when no two forward spans overlap and no backward one lies
-//! within a forward one. `tests.rs` compares it with a search on small histories.
+//! within a forward one. `bad_histories.rs` compares it with a search on small histories.
 
 use std::collections::BTreeMap;
 

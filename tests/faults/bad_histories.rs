@@ -1,7 +1,7 @@
 //! The checkers see what they are there for: histories that are known to be bad, and for registers a search through all
 //! orders of small histories.
 
-use super::{IN_TIME, Kind, Names, Violation, all, gap};
+use crate::check::{IN_TIME, Kind, Names, Violation, all, gap};
 use crate::history::{Op, Outcome, Seen, Slow, What};
 
 fn op(what: What, begun: u64, ended: u64, outcome: Outcome) -> Op {
