@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time;
 
@@ -12,6 +11,7 @@ use super::{Desk, EnrolHandler, PATIENCE};
 use crate::clock::{Clock, SystemClock};
 use crate::enrol::EnrolError;
 use crate::identity::ClusterId;
+use crate::network::doors::Doors;
 use crate::network::server::{accepted, begin, is_enrolment};
 use crate::network::tls;
 use crate::pki::Authority;
@@ -80,22 +80,27 @@ async fn accept(
 ) {
     // Ends, with all connections, when this task is aborted.
     let mut connections = JoinSet::new();
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let doors = Doors::new(MOST_CONNECTIONS);
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let stream = accepted(&listener).await;
+        let (stream, from) = accepted(&listener).await;
         while connections.try_join_next().is_some() {}
+        let mut door = doors.enter(from.ip());
         let (config, desk) = (Arc::clone(&config), Arc::clone(&desk));
         connections.spawn(async move {
-            match time::timeout(PATIENCE, begin(stream)).await {
+            let begun = tokio::select! {
+                biased;
+                begun = time::timeout(PATIENCE, begin(stream)) => begun,
+                () = door.shown_out() => return,
+            };
+            drop(door);
+            match begun {
                 Ok(Ok(start)) if is_enrolment(&start) => desk.serve(start, config, cluster, None).await,
                 // A peer of a cluster that is not there yet, or a stranger.
                 Ok(Ok(_) | Err(_)) | Err(_) => {}
             }
-            drop(place);
         });
     }
 }
 
-/// Most of them are on their way in or out.
+/// Those that have not said yet what they want.
 const MOST_CONNECTIONS: usize = 64;

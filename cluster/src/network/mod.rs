@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::identity::NodeId;
 
 pub(crate) mod client;
+#[cfg(test)]
+mod door_tests;
+pub(crate) mod doors;
 pub(crate) mod frame;
 pub(crate) mod server;
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! there on the two never meet: other TLS settings, another protocol, see [`crate::enrol`].
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time;
 use tokio_rustls::LazyConfigAcceptor;
@@ -19,6 +20,7 @@ use tokio_rustls::rustls::server::Acceptor;
 use tokio_rustls::server::{StartHandshake, TlsStream};
 
 use super::client::Client;
+use super::doors::{Door, Doors};
 use super::frame::{Frame, Hello, Welcome, read_frame, read_greeting, write_frame, write_greeting};
 use super::tls::{ENROLMENT, Tls};
 use super::{Channel, Peer, Service, Transport, TransportError};
@@ -73,21 +75,22 @@ impl Drop for TlsTransport {
 async fn accept(listener: TcpListener, tls: Tls, service: Arc<dyn Service>, desk: Arc<Desk>) {
     // Ends, with all connections, when this task is aborted.
     let mut connections = JoinSet::new();
+    let doors = Doors::new(MOST_UNKNOWN);
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let stream = accepted(&listener).await;
+        let (stream, from) = accepted(&listener).await;
         while connections.try_join_next().is_some() {}
+        let (door, places) = (doors.enter(from.ip()), Arc::clone(&places));
         let (tls, service, desk) = (tls.clone(), Arc::clone(&service), Arc::clone(&desk));
-        connections.spawn(connection(stream, place, tls, service, desk));
+        connections.spawn(connection(stream, door, places, tls, service, desk));
     }
 }
 
-/// The next connection.
-pub(crate) async fn accepted(listener: &TcpListener) -> TcpStream {
+/// The next connection, and where it comes from.
+pub(crate) async fn accepted(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok(connection) => return connection,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a peer's connection");
                 // Out of descriptors, most likely: do not spin on it.
@@ -99,7 +102,8 @@ pub(crate) async fn accepted(listener: &TcpListener) -> TcpStream {
 
 async fn connection(
     stream: TcpStream,
-    place: OwnedSemaphorePermit,
+    mut door: Door,
+    places: Arc<Semaphore>,
     tls: Tls,
     service: Arc<dyn Service>,
     desk: Arc<Desk>,
@@ -108,11 +112,22 @@ async fn connection(
         let start = begin(stream).await?;
         if is_enrolment(&start) { Ok(Greeted::Enrolment(start)) } else { greet(start, &tls).await }
     };
-    match time::timeout(GREETING, greeting).await {
-        Ok(Ok(Greeted::Peer(peer))) => serve(peer, service, tls).await,
+    let greeted = tokio::select! {
+        biased;
+        greeted = time::timeout(GREETING, greeting) => greeted,
+        () = door.shown_out() => {
+            tracing::debug!("too many connections of strangers: the oldest was closed");
+            return;
+        }
+    };
+    // It is known now who this is.
+    drop(door);
+    match greeted {
+        Ok(Ok(Greeted::Peer(peer))) => match places.try_acquire_owned() {
+            Ok(_place) => serve(peer, service, tls).await,
+            Err(_) => tracing::warn!(node = %peer.from, "refused a peer's connection: it has too many"),
+        },
         Ok(Ok(Greeted::Enrolment(start))) => {
-            // The places are for peers; the desk has its own.
-            drop(place);
             let config = Arc::clone(&tls.ends().enrolment);
             desk.serve(start, config, tls.identity.cluster, Some(&tls.fence)).await;
         }
@@ -238,6 +253,8 @@ async fn exchange(stream: TlsStream<TcpStream>, from: NodeId, channel: Channel, 
 
 /// Three nodes need eight; the rest is for restarts that have not been noticed yet.
 const MOST_CONNECTIONS: usize = 256;
+/// Connections of which it is not known yet whose they are.
+const MOST_UNKNOWN: usize = 256;
 /// Requests under way for one connection.
 const MOST_AT_ONCE: usize = 1024;
 /// TLS and greeting together.
