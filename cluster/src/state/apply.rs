@@ -71,6 +71,17 @@ impl State {
         Ok(done)
     }
 
+    /// Takes rows out, without a trace: for a simulated disk with a bug.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn forget_rows(&mut self, machine: &dyn Machine, prefix: &[u8]) {
+        let keys: Vec<Key> = super::row::scan(&self.rows, prefix, None).map(|(key, _)| key.clone()).collect();
+        let mut changes = Changes::new();
+        for key in keys {
+            // Not kept as history either.
+            drop(self.write_row(machine, key, None, &mut changes));
+        }
+    }
+
     fn arrive(&mut self, position: LogPosition, changes: &mut Changes) {
         // Replaying the log from its very start makes up for whatever was lost before.
         if self.meta.applied.is_none() && position.index == 0 {

@@ -17,6 +17,7 @@ use super::media::{Done, KEPT_SNAPSHOTS, Loaded, Media, Sink};
 use super::meta::Meta;
 use super::record::{Record, Space};
 use super::row::{Key, Value};
+use super::snapshot;
 
 /// A disk that outlives the stores on it. Clones are the same disk.
 ///
@@ -32,9 +33,19 @@ struct Content {
     snapshots: BTreeMap<String, Bytes>,
     at_once: bool,
     refuses: bool,
+    // A bug to be found: says that entries are applied before their rows are here.
+    runs_ahead: bool,
+    // Another: rows that begin so are left out of snapshots.
+    forgets: Option<Forgets>,
     // The store that is open. Older ones, from before a crash, reach nothing any more.
     generation: u64,
     report: Option<watch::Sender<Durability>>,
+}
+
+struct Forgets {
+    prefix: &'static str,
+    machine: Arc<dyn Machine>,
+    limits: Limits,
 }
 
 #[derive(Debug, Default)]
@@ -115,6 +126,28 @@ impl MemoryDisk {
         self.content().refuses = true;
     }
 
+    /// Puts a bug in: the last applied position reaches the disk before the rows of that entry.
+    pub(crate) fn run_ahead(&self) {
+        self.content().runs_ahead = true;
+    }
+
+    /// Puts a bug in: snapshots lack the rows whose keys begin with `prefix`, and look whole.
+    pub(crate) fn forget_in_snapshots(
+        &self,
+        prefix: &'static str,
+        machine: Arc<dyn Machine>,
+        limits: Limits,
+    ) {
+        self.content().forgets = Some(Forgets { prefix, machine, limits });
+    }
+
+    /// As a new disk in the old one's place.
+    pub(crate) fn empty(&self) {
+        let mut content = self.content();
+        content.copy = None;
+        content.snapshots.clear();
+    }
+
     pub(super) fn attach(&self, report: watch::Sender<Durability>) -> AttachedDisk {
         let mut content = self.content();
         content.generation += 1;
@@ -144,7 +177,11 @@ impl Content {
             }
         }
         let durable = changes.meta.applied;
+        let ahead = copy.meta.applied;
         copy.meta = changes.meta;
+        if self.runs_ahead {
+            copy.meta.applied = ahead;
+        }
         self.tell(|durability| {
             durability.durable = durable;
             durability.lag_bytes = durability.lag_bytes.saturating_sub(bytes);
@@ -222,6 +259,11 @@ impl Media for AttachedDisk {
             durability.lag_bytes += changes.bytes;
             durability.lag_records += changes.len();
         });
+        if content.runs_ahead
+            && let Some(copy) = &mut content.copy
+        {
+            copy.meta.applied = changes.meta.applied;
+        }
         content.waiting.push_back(changes);
         if content.at_once {
             content.sync_next();
@@ -304,10 +346,31 @@ impl Sink for MemorySink {
         if content.generation != self.generation || content.refuses {
             return Err(io::Error::other("the simulated disk is gone"));
         }
-        content.snapshots.insert(id.to_owned(), self.bytes.into());
+        let bytes = match &content.forgets {
+            Some(forgets) => forgets.rewrite(&self.bytes)?,
+            None => self.bytes,
+        };
+        content.snapshots.insert(id.to_owned(), bytes.into());
         while content.snapshots.len() > KEPT_SNAPSHOTS {
             content.snapshots.pop_first();
         }
         Ok(())
+    }
+}
+
+impl Forgets {
+    fn rewrite(&self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let state = snapshot::read(bytes, &*self.machine, self.limits);
+        let mut state = state.map_err(|Damage(why)| io::Error::other(why))?;
+        state.forget_rows(&*self.machine, self.prefix.as_bytes());
+        let mut without = Vec::new();
+        snapshot::write(&state, &mut without)?;
+        Ok(without)
+    }
+}
+
+impl std::fmt::Debug for Forgets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Forgets").field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }

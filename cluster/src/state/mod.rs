@@ -28,6 +28,7 @@ mod folder;
 mod history;
 mod image;
 mod media;
+#[cfg(any(test, feature = "testing"))]
 mod memory;
 mod meta;
 mod record;
@@ -48,6 +49,7 @@ pub use changes::{Change, Changes};
 pub use fault::{Durability, Fault};
 pub use folder::Folder;
 pub use image::{Limits, State};
+#[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryDisk;
 pub use meta::{LogPosition, Meta};
 pub use record::Space;

@@ -13,6 +13,7 @@ use super::fault::{Durability, Fault};
 use super::folder::{Folder, FolderDisk};
 use super::image::{Limits, State};
 use super::media::Media;
+#[cfg(any(test, feature = "testing"))]
 use super::memory::MemoryDisk;
 use super::meta::LogPosition;
 use super::recovery::{Recovery, recover};
@@ -26,6 +27,7 @@ pub enum Disk {
     /// sled and snapshot files.
     Folder(Folder),
     /// For simulations.
+    #[cfg(any(test, feature = "testing"))]
     Memory(MemoryDisk),
 }
 
@@ -109,6 +111,7 @@ impl Store {
         let durability = watch::Sender::new(Durability::default());
         let media: Arc<dyn Media> = match disk {
             Disk::Folder(folder) => Arc::new(FolderDisk::open(folder, durability.clone())?),
+            #[cfg(any(test, feature = "testing"))]
             Disk::Memory(memory) => Arc::new(memory.attach(durability.clone())),
         };
         let recovered = recover(&*media, &*machine, limits)?;

@@ -1,4 +1,6 @@
-//! A log device whose unsynced writes are lost at a crash: all of them, or all behind some point.
+//! A log device whose unsynced writes are lost at a crash: all of them, or all behind some point, which may lie
+//! within an append. Its next sync can be made to fail. Bits do not rot here: entries carry no checksum that a
+//! real one would have, so rot of the log is left to the tests of the real one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -8,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use futures_util::future::{self, BoxFuture};
 use tokio::time;
 
+use super::bug::Bug;
 use super::random::Random;
 use crate::log::{Done, LogDevice, LogEntry, LogState, VoteRecord};
 use crate::state::LogPosition;
@@ -32,8 +35,15 @@ struct Content {
     unsynced: VecDeque<(Write, Option<Done>)>,
     is_syncing: bool,
     run: u64,
-    /// The bug that the simulation must find: says "synced" before it is.
-    lies: bool,
+    bug: Bug,
+    /// The next sync fails.
+    fails: bool,
+    /// One has failed in this run of the node.
+    has_failed: bool,
+    /// The newest vote that was said to be synced.
+    promised: Option<VoteRecord>,
+    /// A rule of Raft that the node has broken.
+    broken: Option<String>,
     /// Longest sync, in milliseconds.
     slowness: u64,
 }
@@ -55,7 +65,7 @@ enum Write {
 }
 
 impl SimDisk {
-    pub(crate) fn new(random: Random) -> Self {
+    pub(crate) fn new(random: Random, bug: Bug) -> Self {
         Self(Arc::new(Mutex::new(Content {
             random,
             synced: Image::default(),
@@ -63,14 +73,44 @@ impl SimDisk {
             unsynced: VecDeque::new(),
             is_syncing: false,
             run: 0,
-            lies: false,
-            slowness: 3,
+            bug,
+            fails: false,
+            has_failed: false,
+            promised: None,
+            broken: None,
+            slowness: USUAL_SYNC_MS,
         })))
     }
 
-    #[cfg(test)]
-    pub(crate) fn lie(&self) {
-        self.content().lies = true;
+    /// The next sync of this run of the node fails.
+    pub(crate) fn fail(&self) {
+        self.content().fails = true;
+    }
+
+    /// Whether a sync has failed in this run of the node.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.content().has_failed
+    }
+
+    /// A rule of Raft that the node has broken on this disk, if it has.
+    pub(crate) fn broken(&self) -> Option<String> {
+        self.content().broken.clone()
+    }
+
+    /// The entry at `index` as the node sees it.
+    pub(crate) fn entry(&self, index: u64) -> Option<LogEntry> {
+        self.content().seen.entries.get(&index).cloned()
+    }
+
+    /// The last entry purged, as the node sees it.
+    pub(crate) fn purged(&self) -> Option<LogPosition> {
+        self.content().seen.purged
+    }
+
+    /// As a new disk in the old one's place.
+    pub(crate) fn empty(&self) {
+        let mut content = self.content();
+        (content.synced, content.seen, content.promised) = (Image::default(), Image::default(), None);
     }
 
     pub(crate) fn slow_down(&self, most_ms: u64) {
@@ -81,19 +121,34 @@ impl SimDisk {
     pub(crate) fn open(&self) -> SimLog {
         let mut content = self.content();
         content.run += 1;
+        (content.fails, content.has_failed) = (false, false);
+        let (held, promised) = (content.seen.vote, content.promised);
+        // A disk that lies is not asked what it promised: the cluster must show it.
+        if held < promised && !matches!(content.bug, Bug::LyingLog | Bug::IgnoredSyncError) {
+            content.broken = Some(format!("a vote was lost: {promised:?} was synced, and {held:?} is there"));
+        }
         SimLog { disk: self.clone(), run: content.run }
     }
 
-    /// Loses what was not synced, but for a beginning of it that the disk may have got to by itself.
+    /// Loses what was not synced, but for a beginning of it that the disk may have got to by itself. Of an append it
+    /// may have got to the first entries only.
     pub(crate) fn crash(&self) {
         let mut content = self.content();
         content.run += 1;
         content.is_syncing = false;
+        // Behind a sync that failed, and was taken for one that did not, is a hole.
+        let is_cut = content.has_failed && content.bug == Bug::IgnoredSyncError;
         let count = content.unsynced.len() as u64;
-        let kept = if content.random.per_mille(500) { 0 } else { content.random.below(count + 1) };
-        let unsynced = std::mem::take(&mut content.unsynced);
-        for (write, _) in unsynced.into_iter().take(usize::try_from(kept).unwrap()) {
+        let keeps = !is_cut && content.random.per_mille(500);
+        let kept = if keeps { content.random.below(count + 1) } else { 0 };
+        let mut unsynced = std::mem::take(&mut content.unsynced).into_iter().map(|(write, _)| write);
+        for write in unsynced.by_ref().take(usize::try_from(kept).unwrap()) {
             content.synced.write(&write);
+        }
+        if keeps && let Some(Write::Append(mut torn)) = unsynced.next() {
+            let whole = content.random.below(torn.len() as u64 + 1);
+            torn.truncate(usize::try_from(whole).unwrap());
+            content.synced.write(&Write::Append(torn));
         }
         content.seen = content.synced.clone();
     }
@@ -111,25 +166,26 @@ impl SimDisk {
                     return;
                 }
                 // A disk that lies has a cache to lie about, and takes its time to empty it.
-                let slowness = if content.lies { 200 } else { content.slowness };
+                let slowness = if content.bug == Bug::LyingLog { 200 } else { content.slowness };
                 (content.unsynced.len(), content.random.micros(100, slowness * 1000))
             };
             time::sleep(delay).await;
-            let mut dones = Vec::new();
-            {
+            let dones = {
                 let mut content = self.content();
                 if content.run != run {
                     return;
                 }
-                for _ in 0..batch {
-                    let Some((write, done)) = content.unsynced.pop_front() else { break };
-                    content.synced.write(&write);
-                    dones.extend(done);
+                content.has_failed |= std::mem::take(&mut content.fails);
+                if content.has_failed && content.bug != Bug::IgnoredSyncError {
+                    let waiting = content.fail_all();
+                    drop(content);
+                    for done in waiting {
+                        done(Err(broken()));
+                    }
+                    return;
                 }
-                if content.unsynced.is_empty() {
-                    content.is_syncing = false;
-                }
-            }
+                content.sync(batch)
+            };
             for done in dones {
                 done(Ok(()));
             }
@@ -140,18 +196,57 @@ impl SimDisk {
     }
 }
 
+impl Content {
+    fn sync(&mut self, batch: usize) -> Vec<Done> {
+        let mut dones = Vec::new();
+        for _ in 0..batch {
+            let Some((write, done)) = self.unsynced.pop_front() else { break };
+            if !self.has_failed {
+                self.synced.write(&write);
+            }
+            if let Write::Vote(vote) = write {
+                self.promised = Some(vote);
+            }
+            dones.extend(done);
+        }
+        if self.unsynced.is_empty() {
+            self.is_syncing = false;
+        }
+        dones
+    }
+
+    /// What was written stays where it is: some of it may have reached the disk all the same.
+    fn fail_all(&mut self) -> Vec<Done> {
+        self.is_syncing = false;
+        self.unsynced.iter_mut().filter_map(|(_, done)| done.take()).collect()
+    }
+
+    /// Whether what belongs to this run of the node still works.
+    fn check(&self, run: u64) -> io::Result<()> {
+        if self.run != run {
+            return Err(gone());
+        }
+        if self.has_failed && self.bug != Bug::IgnoredSyncError { Err(broken()) } else { Ok(()) }
+    }
+}
+
 impl SimLog {
     fn write(&self, write: Write, done: Option<Done>) -> io::Result<()> {
         let mut content = self.disk.content();
-        if content.run != self.run {
+        if let Err(error) = content.check(self.run) {
             drop(content);
             if let Some(done) = done {
-                done(Err(gone()));
+                done(Err(io::Error::new(error.kind(), "the log takes no more")));
             }
-            return Err(gone());
+            return Err(error);
+        }
+        if let Write::Vote(vote) = &write
+            && content.seen.vote.is_some_and(|before| before > *vote)
+        {
+            content.broken = Some(format!("a vote went back: {:?}, then {vote:?}", content.seen.vote));
         }
         content.seen.write(&write);
-        let (now, later) = if content.lies { (done, None) } else { (None, done) };
+        let (now, later) = if content.bug == Bug::LyingLog { (done, None) } else { (None, done) };
         content.unsynced.push_back((write, later));
         if !content.is_syncing {
             content.is_syncing = true;
@@ -168,11 +263,11 @@ impl SimLog {
 impl LogDevice for SimLog {
     fn state(&self) -> BoxFuture<'static, io::Result<LogState>> {
         let content = self.disk.content();
-        let alive = content.run == self.run;
+        let check = content.check(self.run);
         let Image { vote, committed, purged, entries } = &content.seen;
         let last = entries.last_key_value().map(|(_, entry)| entry.position).or(*purged);
         let state = LogState { vote: *vote, committed: *committed, purged: *purged, last };
-        Box::pin(future::ready(if alive { Ok(state) } else { Err(gone()) }))
+        Box::pin(future::ready(check.map(|()| state)))
     }
 
     fn append(&self, entries: Vec<LogEntry>, done: Done) {
@@ -201,8 +296,8 @@ impl LogDevice for SimLog {
         most_bytes: Option<usize>,
     ) -> BoxFuture<'static, io::Result<Vec<LogEntry>>> {
         let content = self.disk.content();
-        if content.run != self.run {
-            return Box::pin(future::ready(Err(gone())));
+        if let Err(error) = content.check(self.run) {
+            return Box::pin(future::ready(Err(error)));
         }
         let mut bytes = 0;
         let mut entries = Vec::new();
@@ -254,3 +349,10 @@ impl Image {
 fn gone() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "this run of the node is over")
 }
+
+fn broken() -> io::Error {
+    io::Error::other("the simulated disk reports an error")
+}
+
+/// Longest sync when nothing is wrong.
+pub(crate) const USUAL_SYNC_MS: u64 = 3;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::bug::Bug;
 use crate::clock::Clock;
 use crate::handle::Cluster;
 use crate::identity::NodeId;
@@ -23,6 +24,8 @@ pub struct Setup {
     pub log_kept: u64,
     /// How much history and how many requests are remembered.
     pub limits: Limits,
+    /// What is wrong with it, as far as disks and restarts go. The rest is up to the layer and its clients.
+    pub bug: Bug,
 }
 
 impl Setup {
@@ -35,6 +38,7 @@ impl Setup {
             snapshot_every: 60,
             log_kept: 20,
             limits: Limits { history_ms: 5_000, requests_ms: 120_000, ..Limits::default() },
+            bug: Bug::None,
         }
     }
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{self, Instant};
 
-use super::clients::{History, client};
+use super::bug::Bug;
+use super::clients::{Client, History};
 use super::layer::Setup;
 use super::machine::NamesLayer;
 use super::random::Random;
@@ -35,7 +36,7 @@ fn tell<F: Future<Output = ()>>(story: impl Fn(Random) -> F) {
 
 async fn found(random: &Random, founders: u64, spares: u64, promotes: bool) -> World {
     let setup = Setup { spares, promotes, ..Setup::of(founders) };
-    World::found(random, setup, Arc::new(NamesLayer)).await
+    World::found(random, setup, Arc::new(NamesLayer { bug: Bug::None })).await
 }
 
 /// Clients that write and read, and are told of nothing that is not so.
@@ -50,7 +51,10 @@ impl Load {
     fn start(world: &World, random: &Random, lasts: Duration) -> Self {
         let (history, end) = (History::default(), Instant::now() + lasts);
         let clients = (1..=3)
-            .map(|number| tokio::spawn(client(world.clone(), random.fork(), number, history.clone(), end)))
+            .map(|number| {
+                let (world, random, history) = (world.clone(), random.fork(), history.clone());
+                tokio::spawn(Client { world, random, number, history, bug: Bug::None }.work(end))
+            })
             .collect();
         Self { world: world.clone(), history, end, clients }
     }

@@ -24,16 +24,21 @@
     reason = "all of this is test code: an error is a failed test, and so is a panic"
 )]
 
+mod bug;
 mod clock;
 mod disk;
 mod layer;
 mod nemesis;
 mod network;
+mod operator;
 mod peace;
 mod random;
 mod run;
+mod watch;
 mod world;
 
+#[cfg(test)]
+mod bugs;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
@@ -47,6 +52,7 @@ mod simulation;
 #[cfg(test)]
 mod suite;
 
+pub use bug::{Bug, FORGOTTEN};
 pub use layer::{Layer, Setup};
 pub use nemesis::nemesis;
 pub use peace::{agrees, serves};

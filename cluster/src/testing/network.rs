@@ -1,4 +1,6 @@
-//! A network that delays, loses and cuts, one direction at a time.
+//! A network that delays, loses, repeats, holds and cuts, one direction at a time. Each message takes a time of its
+//! own, so a later one may arrive first; so may its repetition. One that is under way goes on when its sender gives
+//! up or crashes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -6,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{self, BoxFuture};
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 use tokio::time;
 
 use super::random::Random;
@@ -25,8 +27,14 @@ struct Net {
     /// From and to.
     cut: BTreeSet<(NodeId, NodeId)>,
     loss_per_mille: u64,
+    repeats_per_mille: u64,
     longest_us: u64,
+    /// Messages from and to them wait.
+    held: BTreeSet<NodeId>,
 }
+
+/// What a caller hears of a request.
+type Heard = Result<Bytes, TransportError>;
 
 /// One run of a node on the network.
 #[derive(Clone)]
@@ -44,7 +52,9 @@ impl SimNetwork {
             runs: 0,
             cut: BTreeSet::new(),
             loss_per_mille: 0,
-            longest_us: 2_000,
+            repeats_per_mille: 0,
+            longest_us: USUAL_LONGEST_US,
+            held: BTreeSet::new(),
         })))
     }
 
@@ -66,11 +76,28 @@ impl SimNetwork {
         self.net().cut.insert((from, to));
     }
 
+    pub(crate) fn mend(&self, from: NodeId, to: NodeId) {
+        self.net().cut.remove(&(from, to));
+    }
+
+    pub(crate) fn hold(&self, node: NodeId) {
+        self.net().held.insert(node);
+    }
+
+    pub(crate) fn release(&self, node: NodeId) {
+        self.net().held.remove(&node);
+    }
+
+    pub(crate) fn repeat(&self, per_mille: u64) {
+        self.net().repeats_per_mille = per_mille;
+    }
+
     pub(crate) fn heal(&self) {
         let mut net = self.net();
         net.cut.clear();
-        net.loss_per_mille = 0;
-        net.longest_us = 2_000;
+        net.held.clear();
+        (net.loss_per_mille, net.repeats_per_mille) = (0, 0);
+        net.longest_us = USUAL_LONGEST_US;
     }
 
     pub(crate) fn worsen(&self, loss_per_mille: u64, longest_us: u64) {
@@ -92,6 +119,26 @@ impl SimNetwork {
         Some(net.random.micros(50, net.longest_us))
     }
 
+    /// How often a message is delivered.
+    fn copies(&self) -> usize {
+        let net = self.net();
+        if net.repeats_per_mille > 0 && net.random.per_mille(net.repeats_per_mille) { 2 } else { 1 }
+    }
+
+    async fn pass(&self, from: NodeId, to: NodeId) -> bool {
+        let Some(delay) = self.leg(from, to) else { return false };
+        time::sleep(delay).await;
+        loop {
+            {
+                let net = self.net();
+                if !net.held.contains(&from) && !net.held.contains(&to) {
+                    return true;
+                }
+            }
+            time::sleep(HOLD_STEP).await;
+        }
+    }
+
     fn service(&self, node: NodeId) -> Option<(u64, Arc<dyn Service>)> {
         self.net().services.get(&node).cloned()
     }
@@ -107,7 +154,7 @@ impl SimTransport {
         self.network.service(self.node).is_some_and(|(run, _)| run == self.run)
     }
 
-    async fn travel(self, to: Peer, channel: Channel, request: Bytes) -> Result<Bytes, TransportError> {
+    async fn travel(self, to: Peer, channel: Channel, request: Bytes) -> Heard {
         let addr = to.addr;
         let number = addr.strip_prefix("node-").and_then(|number| number.parse().ok());
         let Some(target) = number.map(NodeId) else {
@@ -116,27 +163,43 @@ impl SimTransport {
         if to.node.is_some_and(|node| node != target) {
             return Err(TransportError::NotSent { addr, reason: format!("this is node {target}") });
         }
-        self.leg(self.node, target).await;
-        let Some((run, service)) = self.network.service(target) else {
-            return Err(TransportError::NotSent { addr, reason: "nobody listens".to_owned() });
-        };
-        let (reply, answer) = oneshot::channel();
-        let answering = service.answer(self.node, channel, request);
-        // It goes on when the caller gives up.
-        tokio::spawn(async move { drop(reply.send(answering.await)) });
-        let Ok(answer) = answer.await else { return future::pending().await };
-        if self.network.service(target).is_none_or(|(now, _)| now != run) {
-            return Err(TransportError::NoAnswer { addr, reason: "it crashed".to_owned() });
+        let copies = self.network.copies();
+        let (answers, mut heard) = mpsc::channel(copies);
+        for _ in 0..copies {
+            let delivery = self.clone().deliver(target, addr.clone(), channel, request.clone());
+            let answers = answers.clone();
+            // It goes on when the caller gives up.
+            tokio::spawn(async move {
+                if let Some(answer) = delivery.await {
+                    drop(answers.send(answer).await);
+                }
+            });
         }
-        self.leg(target, self.node).await;
-        Ok(answer)
+        drop(answers);
+        match heard.recv().await {
+            // Another copy may have arrived.
+            Some(Err(TransportError::NotSent { addr, reason })) if copies > 1 => {
+                Err(TransportError::NoAnswer { addr, reason })
+            }
+            Some(answer) => answer,
+            None => future::pending().await,
+        }
     }
 
-    async fn leg(&self, from: NodeId, to: NodeId) {
-        match self.network.leg(from, to) {
-            Some(delay) if self.is_on() => time::sleep(delay).await,
-            Some(_) | None => future::pending().await,
+    /// `None` when nothing is ever heard of it.
+    async fn deliver(self, target: NodeId, addr: String, channel: Channel, request: Bytes) -> Option<Heard> {
+        if !self.is_on() || !self.network.pass(self.node, target).await {
+            return None;
         }
+        let Some((run, service)) = self.network.service(target) else {
+            return Some(Err(TransportError::NotSent { addr, reason: "nobody listens".to_owned() }));
+        };
+        let answer = service.answer(self.node, channel, request).await;
+        if self.network.service(target).is_none_or(|(now, _)| now != run) {
+            return Some(Err(TransportError::NoAnswer { addr, reason: "it crashed".to_owned() }));
+        }
+        let arrives = self.network.pass(target, self.node).await;
+        (arrives && self.is_on()).then_some(Ok(answer))
     }
 }
 
@@ -155,3 +218,8 @@ impl Transport for SimTransport {
 
     fn close(&self) {}
 }
+
+/// Longest way of a message when nothing is wrong.
+const USUAL_LONGEST_US: u64 = 2_000;
+/// How often a message that waits looks whether it still must.
+const HOLD_STEP: Duration = Duration::from_millis(5);

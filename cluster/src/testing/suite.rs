@@ -6,6 +6,7 @@ use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use tempfile::TempDir;
 
+use super::bug::Bug;
 use super::disk::SimDisk;
 use super::keys::TestKeys;
 use super::machine::Names;
@@ -44,7 +45,7 @@ impl StoreBuilder<Types, LogStore, MachineStore, TempDir> for Real {
 
 impl StoreBuilder<Types, LogStore, MachineStore, ()> for Simulated {
     async fn build(&self) -> Result<((), LogStore, MachineStore), StorageError<Types>> {
-        let log = Arc::new(SimDisk::new(Random::new(1)).open());
+        let log = Arc::new(SimDisk::new(Random::new(1), Bug::None).open());
         let (log, machine) = stores(log, &Disk::Memory(MemoryDisk::prompt()));
         Ok(((), log, machine))
     }

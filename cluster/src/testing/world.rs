@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::{self, Instant};
 
+use super::bug::{Bug, FORGOTTEN};
 use super::clock::SimClock;
-use super::disk::SimDisk;
+use super::disk::{SimDisk, USUAL_SYNC_MS};
 use super::layer::{Layer, Setup};
 use super::network::SimNetwork;
 use super::random::Random;
+use super::watch::Watch;
 use crate::config::Config;
 use crate::error::StartError;
 use crate::fence::Fence;
@@ -22,7 +24,7 @@ use crate::membership::join::{self, Coming};
 use crate::node::{Node, NodeService, Parts};
 use crate::raft::Member;
 use crate::seal::{DataKeyBytes, KeyWrapper, WrapError};
-use crate::state::{Disk, MemoryDisk, Store};
+use crate::state::{Disk, MemoryDisk, Recovery, Store};
 
 /// All nodes of a run. Clones are the same world.
 #[derive(Clone)]
@@ -33,8 +35,8 @@ struct Inner {
     nodes: Vec<SimNode>,
     setup: Setup,
     layer: Arc<dyn Layer>,
-    /// The digest at each revision that any node has shown.
-    digests: Mutex<BTreeMap<u64, u128>>,
+    watch: Mutex<Watch>,
+    random: Random,
 }
 
 struct SimNode {
@@ -44,7 +46,19 @@ struct SimNode {
     clock: Arc<SimClock>,
     /// Where it says it is.
     address: Mutex<String>,
+    place: Mutex<Place>,
+    /// Its state has rotted since it last ran.
+    is_rotten: AtomicBool,
     running: Mutex<Option<Cluster>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It has never run.
+    Spare,
+    Enrolled,
+    /// Its id is never used again.
+    Retired,
 }
 
 impl World {
@@ -53,10 +67,12 @@ impl World {
         let founders = setup.founders;
         let nodes = (1..=founders + setup.spares).map(|id| SimNode {
             id: NodeId(id),
-            log: SimDisk::new(random.fork()),
+            log: SimDisk::new(random.fork(), setup.bug),
             state: MemoryDisk::new(),
             clock: Arc::new(SimClock::new()),
             address: Mutex::new(SimNetwork::address(NodeId(id))),
+            place: Mutex::new(Place::Spare),
+            is_rotten: AtomicBool::new(false),
             running: Mutex::new(None),
         });
         let world = Self(Arc::new(Inner {
@@ -64,9 +80,17 @@ impl World {
             nodes: nodes.collect(),
             setup,
             layer,
-            digests: Mutex::default(),
+            watch: Mutex::default(),
+            random: random.fork(),
         }));
         for node in &world.0.nodes {
+            if world.0.setup.bug == Bug::AppliedOutsideBatch {
+                node.state.run_ahead();
+            }
+            if world.0.setup.bug == Bug::SnapshotWithoutRows {
+                let machine = world.0.layer.machine(node.id, node.clock.clone());
+                node.state.forget_in_snapshots(FORGOTTEN, machine, world.0.setup.limits);
+            }
             tokio::spawn(sync_states(node.state.clone(), random.fork()));
             if node.id.0 <= founders {
                 world.start(node.id).await.unwrap();
@@ -97,6 +121,24 @@ impl World {
         self.sim(id).log.slow_down(most_ms);
     }
 
+    /// Flips a bit of what a node that does not run has: in its durable state, or in its newest snapshot. What starts
+    /// from it must notice.
+    pub(crate) fn rot(&self, id: NodeId, random: &Random) {
+        let node = self.sim(id);
+        let pick = usize::try_from(random.below(1 << 20)).unwrap();
+        if random.per_mille(500) {
+            // It is read when it is wanted, and then as a whole.
+            let _ = node.state.rot_snapshot(pick);
+        } else if node.state.rot(pick) {
+            node.is_rotten.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a failed sync is taken for one that succeeded.
+    pub(crate) fn forgives_syncs(&self) -> bool {
+        self.0.setup.bug == Bug::IgnoredSyncError
+    }
+
     /// Undoes everything that was done to network, disks and clocks. Who has crashed stays so.
     pub fn heal(&self) {
         self.0.network.heal();
@@ -104,6 +146,21 @@ impl World {
             node.log.slow_down(USUAL_SYNC_MS);
             node.clock.skew(0);
         }
+    }
+
+    /// Nodes that have never run.
+    pub fn spares(&self) -> Vec<NodeId> {
+        self.placed(Place::Spare)
+    }
+
+    /// Nodes that have run and may run again.
+    pub fn enrolled(&self) -> Vec<NodeId> {
+        self.placed(Place::Enrolled)
+    }
+
+    fn placed(&self, place: Place) -> Vec<NodeId> {
+        let nodes = self.0.nodes.iter().filter(|node| *node.place.lock().unwrap() == place);
+        nodes.map(|node| node.id).collect()
     }
 
     /// All nodes, whether they run or not.
@@ -148,9 +205,14 @@ impl World {
         self.sim(id).clock.skew(by_ms);
     }
 
-    #[cfg(test)]
     pub(crate) fn log(&self, id: NodeId) -> &SimDisk {
         &self.sim(id).log
+    }
+
+    /// As a power cut, after which it never starts again.
+    pub fn retire(&self, id: NodeId) {
+        *self.sim(id).place.lock().unwrap() = Place::Retired;
+        self.crash(id);
     }
 
     /// As a power cut: what its disks had not synced is lost, and what it was doing reaches nobody.
@@ -160,6 +222,11 @@ impl World {
         self.0.network.detach(id);
         node.log.crash();
         node.state.crash();
+        if self.0.setup.bug == Bug::ReusedId && self.0.random.per_mille(300) {
+            node.log.empty();
+            node.state.empty();
+        }
+        self.0.watch.lock().unwrap().forget(id);
         self.0.layer.crashed(id);
         tokio::spawn(async move {
             running.core().is_stopping.store(true, Ordering::Release);
@@ -167,16 +234,28 @@ impl World {
         });
     }
 
-    /// Starts a node on what its disks have; nothing happens when it runs.
+    /// Starts a node on what its disks have; nothing happens when it runs, or is retired.
     pub async fn start(&self, id: NodeId) -> Result<(), String> {
         let node = self.sim(id);
-        if node.running.lock().unwrap().is_some() {
-            return Ok(());
+        {
+            let mut place = node.place.lock().unwrap();
+            if node.running.lock().unwrap().is_some() || *place == Place::Retired {
+                return Ok(());
+            }
+            *place = Place::Enrolled;
         }
         let Setup { promotes, snapshot_every, log_kept, limits, .. } = self.0.setup;
         let machine = self.0.layer.machine(id, node.clock.clone());
-        let (store, _) = Store::open(&Disk::Memory(node.state.clone()), machine, limits)
+        let (store, recovery) = Store::open(&Disk::Memory(node.state.clone()), machine, limits)
             .map_err(|fault| fault.to_string())?;
+        if node.is_rotten.swap(false, Ordering::Relaxed) && recovery == Recovery::Clean {
+            return Err(format!("node {id} does not see that its state has rotted"));
+        }
+        // As a real start: with entries missing between state and log, it must not go on.
+        let purged = node.log.purged().map(|purged| purged.index);
+        if purged > store.view().applied().map(|applied| applied.index) {
+            return Err(format!("node {id} has lost what it acknowledged: {recovery:?}"));
+        }
         let transport = self.0.network.attach(id);
         let parts = Parts {
             transport: Arc::new(transport.clone()),
@@ -204,17 +283,17 @@ impl World {
         Ok(())
     }
 
-    /// Looks at what all nodes show, and compares it with what any has shown at the same revision.
+    /// Looks at what all nodes show, and compares it with what any has shown before: the head of `watch` says what
+    /// is looked for. A node that must stop, and not because its disk failed, is an error too.
     pub fn compare(&self) -> Result<(), String> {
-        let mut digests = self.0.digests.lock().unwrap();
-        for node in self.running() {
-            let view = node.view();
-            let known = *digests.entry(view.revision()).or_insert(view.digest());
-            if known != view.digest() {
-                return Err(format!("{:?} differs at revision {}", node.identity().node, view.revision()));
-            }
-            if let Some(fatal) = node.fatal().borrow().as_ref() {
-                return Err(format!("{:?}: {fatal}", node.identity().node));
+        let mut watch = self.0.watch.lock().unwrap();
+        for node in &self.0.nodes {
+            let Some(running) = node.running.lock().unwrap().clone() else { continue };
+            watch.look(&running, &node.log)?;
+            if let Some(fatal) = running.core().fatal.borrow().as_ref()
+                && !node.log.has_failed()
+            {
+                return Err(format!("node {}: {fatal}", node.id));
             }
         }
         Ok(())
@@ -260,6 +339,3 @@ async fn sync_states(disk: MemoryDisk, random: Random) {
         }
     }
 }
-
-/// Longest sync of a log when nothing is wrong.
-pub(crate) const USUAL_SYNC_MS: u64 = 3;
