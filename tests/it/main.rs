@@ -23,6 +23,7 @@ mod escalation;
 mod failover;
 mod folders;
 mod framing;
+mod fuzzed;
 mod harness;
 mod https;
 mod iam;
