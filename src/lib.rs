@@ -10,6 +10,9 @@ pub mod clock;
 pub mod config;
 pub mod dev;
 pub mod domain;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod node;
 pub mod rate;

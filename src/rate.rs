@@ -10,9 +10,25 @@ use serde::{Deserialize, Serialize};
 
 /// So many times in such a span: `5/minute`, `500 per hour`, `40/second`, `5 per 5 minutes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Claimed")]
 pub struct Rate {
     count: NonZeroU32,
     per: Duration,
+}
+
+/// A rate as another node writes it. Its limits hold there too: no moment lies so far ahead as a span may say.
+#[derive(Deserialize)]
+struct Claimed {
+    count: NonZeroU32,
+    per: Duration,
+}
+
+impl TryFrom<Claimed> for Rate {
+    type Error = BadRate;
+
+    fn try_from(Claimed { count, per }: Claimed) -> Result<Self, BadRate> {
+        Self::within_limits(count, per)
+    }
 }
 
 /// Why a text is no rate.
@@ -47,6 +63,11 @@ impl Rate {
         Self { count: self.count.saturating_mul(factor), per: self.per }
     }
 
+    fn within_limits(count: NonZeroU32, per: Duration) -> Result<Self, BadRate> {
+        let is_good = count.get() <= Self::MAX_COUNT && !per.is_zero() && per <= Self::MAX_PER;
+        if is_good { Ok(Self { count, per }) } else { Err(BadRate) }
+    }
+
     /// Reads a setting: a rate, or `off` for none.
     ///
     /// # Errors
@@ -75,9 +96,8 @@ impl FromStr for Rate {
             "day" => Duration::from_hours(24),
             _ => return Err(BadRate),
         };
-        let per = unit.checked_mul(many).filter(|per| !per.is_zero() && *per <= Self::MAX_PER);
-        let count = NonZeroU32::new(count).filter(|count| count.get() <= Self::MAX_COUNT);
-        Ok(Self { count: count.ok_or(BadRate)?, per: per.ok_or(BadRate)? })
+        let per = unit.checked_mul(many).ok_or(BadRate)?;
+        Self::within_limits(NonZeroU32::new(count).ok_or(BadRate)?, per)
     }
 }
 
@@ -165,6 +185,25 @@ mod tests {
             "5/é",
         ] {
             assert_eq!(Rate::parse_setting(text), Err(BadRate), "{text}");
+        }
+    }
+
+    /// From another node too: the end of a window that never ends is no moment.
+    #[test]
+    fn what_is_no_rate_is_not_decoded() {
+        let written = |count: u32, per: Duration| postcard::to_stdvec(&(count, per)).unwrap();
+        let read = |bytes: Vec<u8>| postcard::from_bytes::<Rate>(&bytes).ok();
+        let rate: Rate = "5/minute".parse().unwrap();
+        assert_eq!(postcard::to_stdvec(&rate).unwrap(), written(5, Duration::from_mins(1)));
+        assert_eq!(read(written(5, Duration::from_mins(1))), Some(rate));
+        let bad = [
+            (0, Rate::MAX_PER),
+            (1, Duration::ZERO),
+            (1, Duration::MAX),
+            (Rate::MAX_COUNT + 1, Rate::MAX_PER),
+        ];
+        for (count, per) in bad {
+            assert_eq!(read(written(count, per)), None, "{count} per {per:?}");
         }
     }
 

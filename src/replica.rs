@@ -67,7 +67,7 @@ pub fn decode_reply(reply: &[u8]) -> Result<Reply, Rejection> {
     outcome
 }
 
-fn decode_command(command: &[u8]) -> Result<Command, Rejection> {
+pub(crate) fn decode_command(command: &[u8]) -> Result<Command, Rejection> {
     match command.split_first() {
         Some((&VERSION, rest)) => {
             let command: Command = postcard::from_bytes(rest).map_err(|_| Rejection::UnknownCommand)?;

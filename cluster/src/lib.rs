@@ -65,6 +65,9 @@ pub mod error;
 mod fence;
 mod files;
 pub mod folder;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 pub mod identity;
 mod log;

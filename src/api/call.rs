@@ -39,7 +39,7 @@ pub struct Call {
 }
 
 impl Call {
-    pub(super) fn new(
+    pub(crate) fn new(
         context: Context,
         route: &'static str,
         left: Left,

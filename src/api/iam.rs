@@ -283,17 +283,19 @@ async fn delete_user(api: &Api, call: &Call, id: &str) -> Answer {
 /// The user that a path names by uuid or KRN, if the caller may know of it: the root user of everybody in
 /// its account, others of themselves. Anything else is not found.
 fn reachable(caller: &Caller, text: &str) -> Result<UserId, Problem> {
-    let id = match text.strip_prefix("krn:") {
+    let id = user_named(text, caller.account()).ok_or_else(bad_id)?;
+    if caller.is_root() || caller.principal() == Principal::User(id) { Ok(id) } else { Err(bad_id()) }
+}
+
+/// The user that a uuid or a KRN of this account names.
+pub(crate) fn user_named(text: &str, account: AccountId) -> Option<UserId> {
+    match text.strip_prefix("krn:") {
         None => text.parse().ok(),
         Some(krn) => match krn.split(':').collect::<Vec<_>>().as_slice() {
-            ["iam", account, "users" | "user", id] if *account == caller.account().as_str() => {
-                id.parse().ok()
-            }
+            ["iam", of, "users" | "user", id] if *of == account.as_str() => id.parse().ok(),
             _ => None,
         },
-    };
-    let id: UserId = id.ok_or_else(bad_id)?;
-    if caller.is_root() || caller.principal() == Principal::User(id) { Ok(id) } else { Err(bad_id()) }
+    }
 }
 
 fn person(

@@ -84,12 +84,12 @@ macro_rules! route {
 pub(super) use route;
 
 /// The routes of one surface, found by path, then by method.
-pub(super) struct Routes {
+pub(crate) struct Routes {
     paths: matchit::Router<BTreeMap<&'static str, Route>>,
 }
 
 impl Routes {
-    pub(super) fn new(routes: Vec<Route>) -> Result<Self, matchit::InsertError> {
+    pub(crate) fn new(routes: Vec<Route>) -> Result<Self, matchit::InsertError> {
         let mut by_path: BTreeMap<&'static str, BTreeMap<&'static str, Route>> = BTreeMap::new();
         for route in routes {
             by_path.entry(route.pattern).or_default().insert(route.method, route);
@@ -164,7 +164,7 @@ impl Routes {
         }
     }
 
-    fn find(&self, method: &Method, path: &str) -> Result<(Route, Parameters), Problem> {
+    pub(crate) fn find(&self, method: &Method, path: &str) -> Result<(Route, Parameters), Problem> {
         let no_route =
             || Problem::new(StatusCode::NOT_FOUND, "route_not_found", "There is nothing at this path.");
         let found = self.paths.at(path).map_err(|_| no_route())?;

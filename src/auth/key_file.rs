@@ -204,7 +204,7 @@ impl Kek {
 /// More than any key file needs.
 const MAX_FILE_BYTES: u64 = 4096;
 
-fn parse(path: &Path, text: &str) -> Result<Sealer, KekError> {
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Sealer, KekError> {
     let mut keys = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -218,7 +218,7 @@ fn parse(path: &Path, text: &str) -> Result<Sealer, KekError> {
     sealer(keys).ok_or_else(|| KekError::Count { path: path.to_owned(), count })
 }
 
-fn parse_setting(keys: &Secret<String>) -> Result<Sealer, KekError> {
+pub(crate) fn parse_setting(keys: &Secret<String>) -> Result<Sealer, KekError> {
     let keys = keys.expose().split(',').map(|key| parse_key(key.trim()));
     keys.collect::<Option<Vec<Kek>>>().and_then(sealer).ok_or(KekError::Setting)
 }

@@ -69,7 +69,7 @@ impl Default for HashParams {
 
 /// A stored hash, taken apart.
 #[derive(Clone, Copy)]
-pub(super) struct StoredHash {
+pub(crate) struct StoredHash {
     pub(super) params: HashParams,
     pub(super) salt: [u8; SALT_BYTES],
     pub(super) output: [u8; OUTPUT_BYTES],
@@ -78,7 +78,7 @@ pub(super) struct StoredHash {
 /// A stored hash that this program did not write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the stored password hash is not one of ours")]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
 pub(super) const SALT_BYTES: usize = 16;
 pub(super) const OUTPUT_BYTES: usize = 32;
@@ -87,7 +87,7 @@ const VERSION: u32 = 0x13;
 impl StoredHash {
     /// Reads what [`StoredHash`] prints, and nothing wider: another algorithm, version, length of salt or
     /// output, unknown parameter or absurd cost is malformed.
-    pub(super) fn parse(text: &str) -> Result<Self, Malformed> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Malformed> {
         let phc = PasswordHash::new(text)?;
         if phc.algorithm != ARGON2ID_IDENT || phc.version != Some(VERSION) {
             return Err(Malformed);
@@ -104,7 +104,7 @@ impl StoredHash {
     }
 
     /// The PHC string.
-    pub(super) fn to_phc(self) -> Result<String, Malformed> {
+    pub(crate) fn to_phc(self) -> Result<String, Malformed> {
         let mut params = ParamsString::new();
         let HashParams { memory_kib, passes, lanes } = self.params;
         for (name, value) in [("m", memory_kib), ("t", passes), ("p", lanes)] {

@@ -81,7 +81,7 @@ impl SigningKey {
     }
 
     /// Signs a token of the kind `typ`.
-    pub(super) fn sign_as(&self, typ: &str, claims: &impl Serialize) -> Result<Secret<String>, SignError> {
+    pub(crate) fn sign_as(&self, typ: &str, claims: &impl Serialize) -> Result<Secret<String>, SignError> {
         let mut header = Header::new(self.verifying.algorithm().jwt());
         header.typ = Some(typ.to_owned());
         header.kid = Some(self.verifying.kid().to_owned());

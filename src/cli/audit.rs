@@ -7,7 +7,7 @@
 //! the whole chain anew; for that, keep a hash (of `GET …/audit/head`) elsewhere and give it to `verify`.
 
 mod export;
-mod verify;
+pub(crate) mod verify;
 
 use std::io::Write as _;
 use std::path::PathBuf;

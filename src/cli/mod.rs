@@ -8,7 +8,7 @@
 
 mod admin;
 pub mod ask;
-mod audit;
+pub(crate) mod audit;
 mod backup;
 mod doctor;
 mod health;

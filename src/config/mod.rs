@@ -259,6 +259,14 @@ impl Config {
         read::config(values, notices)
     }
 
+    /// What a file alone gives, for fuzzing.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn of_text(text: &str) -> Result<Self, ConfigError> {
+        let mut values = sources::Values::new();
+        sources::from_text(std::path::Path::new("conclave.toml"), text, &mut values)?;
+        read::config(values, Vec::new())
+    }
+
     /// All host names that requests may be addressed to, besides loopback.
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
         let own = self.public_url.as_deref().and_then(|url| url.split("://").nth(1));

@@ -65,6 +65,11 @@ pub(super) fn gather(
 fn from_file(path: &Path, values: &mut Values) -> Result<(), ConfigError> {
     let text = fs::read_to_string(path)
         .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    from_text(path, &text, values)
+}
+
+/// What the text of a configuration file says; `path` is where it stands.
+pub(super) fn from_text(path: &Path, text: &str, values: &mut Values) -> Result<(), ConfigError> {
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
         let line = before.matches('\n').count() + 1;

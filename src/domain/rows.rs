@@ -176,7 +176,7 @@ pub(super) struct Kind {
 
 /// Whether this can be a row of an account, by the part of its key behind the account and by its value: of a table
 /// that there is, and of a type that decodes.
-pub(super) fn is_row(below_account: &[u8], value: &[u8]) -> bool {
+pub(crate) fn is_row(below_account: &[u8], value: &[u8]) -> bool {
     let Some(tag) = below_account.first() else { return false };
     tables::OF_ACCOUNTS.iter().any(|kind| kind.tag == *tag && (kind.decodes)(value))
 }

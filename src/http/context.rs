@@ -45,7 +45,7 @@ pub fn optional_context() -> impl Filter<Extract = (Option<Context>,), Error = I
 }
 
 /// The caller's id if it is 1 to 64 of `A-Z a-z 0-9 . _ -`, else 128 random bits in hexadecimal.
-pub(super) fn request_id(headers: &HeaderMap) -> Arc<str> {
+pub(crate) fn request_id(headers: &HeaderMap) -> Arc<str> {
     let sane = |id: &&str| {
         (1..=64).contains(&id.len())
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))

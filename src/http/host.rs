@@ -27,7 +27,7 @@ impl AllowedHosts {
 
     /// Checks that the request names exactly one host, once or twice the same, and that it is allowed.
     /// `local` is our own end of the connection.
-    pub(super) fn check(&self, uri: &Uri, headers: &HeaderMap, local: SocketAddr) -> Result<(), Problem> {
+    pub(crate) fn check(&self, uri: &Uri, headers: &HeaderMap, local: SocketAddr) -> Result<(), Problem> {
         let mut given = headers.get_all(HOST).iter();
         let header = match (given.next(), given.next()) {
             (Some(value), None) => Some(value.to_str().map_err(|_| bad_host())?),

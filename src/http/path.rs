@@ -11,7 +11,7 @@ use super::query::decode;
 /// # Why
 /// A proxy in front that normalises such a path, and we that do not, would disagree on what is asked;
 /// so we route none of them.
-pub(super) fn is_canonical(path: &str) -> bool {
+pub(crate) fn is_canonical(path: &str) -> bool {
     let Some(rest) = path.strip_prefix('/') else { return false };
     let inner = rest.strip_suffix('/').unwrap_or(rest);
     (rest.is_empty() || (!inner.is_empty() && inner.split('/').all(is_canonical_segment)))

@@ -28,7 +28,7 @@ impl Proxies {
     }
 
     /// The address of the caller, for a request that came from `peer`.
-    pub(super) fn source(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    pub(crate) fn source(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut nearest = peer.to_canonical();
         // A header that is given several times is one list.
         let hops = headers.get_all(FORWARDED_FOR).into_iter().rev();

@@ -81,7 +81,7 @@ pub fn answered(span: &Span, route: &'static str, status: u16) {
 }
 
 /// Reads a `traceparent` (W3C Trace Context, section 3.2): of later versions what ours has.
-fn read(text: &str) -> Option<SpanContext> {
+pub(crate) fn read(text: &str) -> Option<SpanContext> {
     let mut parts = text.trim().split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let is_hex = |part: &str, digits: usize| {

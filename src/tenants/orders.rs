@@ -112,7 +112,7 @@ const SOURCES_PER_LOGIN: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 
 /// What travels to the leader. Grows at the end only: nodes of two versions may talk.
 #[derive(Serialize, Deserialize)]
-enum Letter {
+pub(crate) enum Letter {
     Submit { account: String, proposal: Proposal, remaining_ms: u64 },
     Admit { attempt: Attempt, remaining_ms: u64 },
     Errand { request: Vec<u8>, remaining_ms: u64 },
@@ -131,7 +131,7 @@ impl Letter {
     }
 
     /// What was sealed. A release that names no request, and a node that asks by itself, put nothing behind it.
-    fn open(sealed: &[u8]) -> Option<(Self, Option<Trace>)> {
+    pub(crate) fn open(sealed: &[u8]) -> Option<(Self, Option<Trace>)> {
         let (letter, rest) = postcard::take_from_bytes(sealed).ok()?;
         Some((letter, postcard::from_bytes(rest).ok()))
     }
@@ -142,6 +142,18 @@ impl Letter {
             Self::Submit { remaining_ms, .. }
             | Self::Admit { remaining_ms, .. }
             | Self::Errand { remaining_ms, .. } => Duration::from_millis(*remaining_ms),
+        }
+    }
+}
+
+/// What the leader counts, before anything else is done: for fuzzing.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn count_in_passing(letter: &Letter) {
+    if let Letter::Admit { attempt: Attempt { gate, rate, source, .. }, .. } = letter {
+        let budget = Budget { gate: *gate, whose: Whose::Source(source_of(*source)) };
+        for rate in [*rate, rate.times(SOURCES_PER_LOGIN)] {
+            let taken = super::throttle::Throttle::default().take(budget, rate, Instant::now());
+            assert!(taken.is_ok(), "the first try is one too many");
         }
     }
 }
@@ -280,7 +292,7 @@ impl Orders {
 
 /// What the leader's side writes back. Grows at the end only: nodes of two versions may talk.
 #[derive(Serialize, Deserialize)]
-enum Answer {
+pub(crate) enum Answer {
     Applied(Applied),
     Busy { retry_after_ms: u64 },
     NotDone,

@@ -39,7 +39,7 @@ pub(super) struct Beginning {
 }
 
 /// The bytes up to the wrapped key.
-pub(super) fn encode_header(header: &Header) -> Option<Vec<u8>> {
+pub(crate) fn encode_header(header: &Header) -> Option<Vec<u8>> {
     let fields = postcard::to_stdvec(header).ok()?;
     let length = u32::try_from(fields.len()).ok().filter(|length| *length <= MOST_HEADER_BYTES)?;
     let mut bytes = MAGIC.to_vec();
@@ -50,7 +50,7 @@ pub(super) fn encode_header(header: &Header) -> Option<Vec<u8>> {
 }
 
 /// What the key of a backup with this beginning is wrapped for.
-pub(super) fn place(header: &[u8]) -> String {
+pub(crate) fn place(header: &[u8]) -> String {
     digest(&SHA256, header).as_ref().iter().fold("backup ".to_owned(), |mut text, byte| {
         // Writing into a string does not fail.
         let _ = write!(text, "{byte:02x}");
@@ -59,7 +59,7 @@ pub(super) fn place(header: &[u8]) -> String {
 }
 
 /// Puts the wrapped key and the checksum behind the header.
-pub(super) fn encode_key(mut header: Vec<u8>, wrapped: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn encode_key(mut header: Vec<u8>, wrapped: &[u8]) -> Option<Vec<u8>> {
     let length = u16::try_from(wrapped.len()).ok().filter(|length| *length <= MOST_WRAPPED_BYTES)?;
     header.extend_from_slice(&length.to_le_bytes());
     header.extend_from_slice(wrapped);

@@ -23,7 +23,7 @@
 //! - **Blocks are sealed by their number and the last is marked** (`seal::stream`): what was flipped, cut, moved
 //!   or left out does not open. The end counts the rows once more, against faults of our own.
 
-mod format;
+pub(crate) mod format;
 mod reader;
 mod writer;
 

@@ -156,7 +156,7 @@ fn candidacy(
 }
 
 /// `None` when it is too long.
-async fn read_bounded(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Bytes>> {
+pub(crate) async fn read_bounded(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Bytes>> {
     let length = from.read_u32().await? as usize;
     if length > MOST_BYTES {
         return Ok(None);
@@ -176,7 +176,7 @@ async fn finish(stream: &mut TlsStream<TcpStream>, kind: Kind, answer: &[u8]) ->
     Ok(())
 }
 
-async fn write_bounded(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+pub(crate) async fn write_bounded(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
     let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
     to.write_u32(length).await?;
     to.write_all(bytes).await?;

@@ -330,7 +330,7 @@ impl DataFolder {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct IdentityFile {
+pub(crate) struct IdentityFile {
     format: u32,
     cluster: ClusterId,
     node: NodeId,
@@ -405,19 +405,23 @@ fn read_file(path: &Path) -> Result<Option<IdentityFile>, FolderError> {
     if !path.exists() {
         return Ok(None);
     }
-    let text = files::read_text(&path)?;
-    let bad = |reason: String| FolderError::BadIdentity { path: path.clone(), reason };
+    parse_file(&path, &files::read_text(&path)?).map(Some)
+}
+
+/// What an identity file says.
+pub(crate) fn parse_file(path: &Path, text: &str) -> Result<IdentityFile, FolderError> {
+    let bad = |reason: String| FolderError::BadIdentity { path: path.to_owned(), reason };
     // The format comes first: a newer one may have other fields.
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| bad(error.to_string()))?;
     let format = table.get("format").and_then(toml::Value::as_integer).and_then(|n| u32::try_from(n).ok());
     match format {
         Some(DataFolder::FORMAT_WITHOUT_LEVEL | DataFolder::FORMAT) => {}
         Some(found) if found > DataFolder::FORMAT => {
-            return Err(FolderError::NewerFormat { path: path.clone(), found, known: DataFolder::FORMAT });
+            return Err(FolderError::NewerFormat { path: path.to_owned(), found, known: DataFolder::FORMAT });
         }
         Some(_) | None => return Err(bad("no known format number".to_owned())),
     }
-    table.try_into().map(Some).map_err(|error: toml::de::Error| bad(error.to_string()))
+    table.try_into().map_err(|error: toml::de::Error| bad(error.to_string()))
 }
 
 pub(crate) fn take_lock(path: &Path) -> Result<File, FolderError> {

@@ -31,7 +31,7 @@ impl raft_log::Types for Kinds {
 
 /// A position in the order that Raft gives: later leaders first, then the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Position {
+pub(crate) struct Position {
     term: u64,
     node: u64,
     index: u64,
@@ -72,7 +72,7 @@ impl Decode for Position {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
-pub(super) struct Vote(pub(super) VoteRecord);
+pub(crate) struct Vote(pub(crate) VoteRecord);
 
 impl Encode for Vote {
     fn encode<W: Write>(&self, mut to: W) -> io::Result<usize> {
@@ -90,7 +90,7 @@ impl Decode for Vote {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Payload(pub(super) Bytes);
+pub(crate) struct Payload(pub(crate) Bytes);
 
 impl Encode for Payload {
     fn encode<W: Write>(&self, mut to: W) -> io::Result<usize> {

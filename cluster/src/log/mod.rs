@@ -22,7 +22,7 @@ use crate::state::LogPosition;
 use crate::usage::LogSyncs;
 
 pub(crate) mod disk;
-mod kinds;
+pub(crate) mod kinds;
 mod repair;
 mod sealed;
 

@@ -43,15 +43,15 @@ impl Kind {
 
 /// What such a file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) kind: Kind,
-    pub(super) wrapped: Vec<u8>,
+pub(crate) struct Header {
+    pub(crate) kind: Kind,
+    pub(crate) wrapped: Vec<u8>,
     /// One of the two is damaged: write it again.
-    pub(super) is_worn: bool,
+    pub(crate) is_worn: bool,
 }
 
 /// The bytes of the file; `None` when the wrapped key is absurdly long.
-pub(super) fn encode(kind: Kind, wrapped: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn encode(kind: Kind, wrapped: &[u8]) -> Option<Vec<u8>> {
     let length = u16::try_from(wrapped.len()).ok().filter(|length| *length <= MOST_WRAPPED_BYTES)?;
     let mut one = MAGIC.to_vec();
     one.extend_from_slice(&[VERSION, kind as u8]);
@@ -66,7 +66,7 @@ pub(super) fn encode(kind: Kind, wrapped: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// What the file says, by the first of its two halves that is whole.
-pub(super) fn decode(bytes: &[u8]) -> Option<Header> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<Header> {
     let first = decode_one(bytes);
     let second = bytes.get(SECTOR_BYTES..).and_then(decode_one);
     let is_worn = first != second;

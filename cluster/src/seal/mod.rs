@@ -32,7 +32,7 @@
 //! authority's key until that is kept elsewhere ([`crate::folder`]), how many records there are, and how large.
 
 mod data_key;
-mod header;
+pub(crate) mod header;
 mod stream;
 mod vault;
 

@@ -26,7 +26,7 @@ impl Fault {
 /// Stored bytes are not what was written, and why one thinks so.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("damaged: {0}")]
-pub(super) struct Damage(pub(super) String);
+pub(crate) struct Damage(pub(super) String);
 
 impl Damage {
     pub(super) fn new(what: impl Into<String>) -> Self {

@@ -52,14 +52,14 @@ impl Meta {
     const SEAL_BYTES: usize = 16;
 
     /// Version, fields, and a hash over both: a damaged one is refused, not believed.
-    pub(super) fn encode(&self) -> Option<Vec<u8>> {
+    pub(crate) fn encode(&self) -> Option<Vec<u8>> {
         let mut bytes = postcard::to_extend(self, vec![Self::VERSION]).ok()?;
         let seal = seal(&bytes).to_le_bytes();
         bytes.extend_from_slice(&seal);
         Some(bytes)
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (body, sealed) = bytes.split_last_chunk::<{ Self::SEAL_BYTES }>()?;
         if seal(body) != u128::from_le_bytes(*sealed) {
             return None;

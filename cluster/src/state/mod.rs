@@ -22,7 +22,7 @@
 mod apply;
 mod changes;
 mod copy;
-mod fault;
+pub(crate) mod fault;
 mod files;
 mod folder;
 mod history;
@@ -30,12 +30,12 @@ mod image;
 mod media;
 #[cfg(any(test, feature = "testing"))]
 mod memory;
-mod meta;
+pub(crate) mod meta;
 mod record;
 mod recovery;
 mod requests;
 mod row;
-mod snapshot;
+pub(crate) mod snapshot;
 mod store;
 mod transaction;
 mod transfer;

@@ -61,7 +61,7 @@ impl SnapshotInfo {
 }
 
 /// Writes a state as a snapshot.
-pub(super) fn write(state: &State, out: &mut dyn Write) -> io::Result<SnapshotInfo> {
+pub(crate) fn write(state: &State, out: &mut dyn Write) -> io::Result<SnapshotInfo> {
     let mut out = Counting { out, bytes: 0 };
     out.write_all(&header(state.meta())?)?;
     let (mut blocks, mut records) = (0_u64, 0_u64);
@@ -89,7 +89,7 @@ pub(super) fn write(state: &State, out: &mut dyn Write) -> io::Result<SnapshotIn
 }
 
 /// Reads a snapshot into a state, and takes nothing that is not whole.
-pub(super) fn read(input: impl Read, machine: &dyn Machine, limits: Limits) -> Result<State, Damage> {
+pub(crate) fn read(input: impl Read, machine: &dyn Machine, limits: Limits) -> Result<State, Damage> {
     let (meta, mut blocks) = Blocks::open(input)?;
     let mut loader = Loader::new(machine, limits);
     while let Some(block) = blocks.next()? {
@@ -106,7 +106,7 @@ pub(super) fn read(input: impl Read, machine: &dyn Machine, limits: Limits) -> R
 }
 
 /// Reads a snapshot to its end to see whether all blocks are whole.
-pub(super) fn verify(input: impl Read) -> Result<Meta, Damage> {
+pub(crate) fn verify(input: impl Read) -> Result<Meta, Damage> {
     let (meta, mut blocks) = Blocks::open(input)?;
     while blocks.next()?.is_some() {}
     Ok(meta)
@@ -117,7 +117,7 @@ pub(super) fn read_meta(input: impl Read) -> Result<Meta, Damage> {
     Blocks::open(input).map(|(meta, _)| meta)
 }
 
-fn header(meta: &Meta) -> io::Result<Vec<u8>> {
+pub(crate) fn header(meta: &Meta) -> io::Result<Vec<u8>> {
     let meta = meta.encode().ok_or_else(|| io::Error::other("meta cannot be encoded"))?;
     let mut header = MAGIC.to_vec();
     header.extend_from_slice(&VERSION.to_le_bytes());
@@ -128,7 +128,7 @@ fn header(meta: &Meta) -> io::Result<Vec<u8>> {
     Ok(header)
 }
 
-fn put_block(out: &mut dyn Write, number: u64, block: &[u8]) -> io::Result<()> {
+pub(crate) fn put_block(out: &mut dyn Write, number: u64, block: &[u8]) -> io::Result<()> {
     out.write_all(&length(block.len())?.to_le_bytes())?;
     out.write_all(&crc(number, block).to_le_bytes())?;
     out.write_all(block)
@@ -143,7 +143,7 @@ fn put_record(record: &Record, block: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-fn take_record(bytes: &[u8]) -> Option<(Record, &[u8])> {
+pub(crate) fn take_record(bytes: &[u8]) -> Option<(Record, &[u8])> {
     let (&space, bytes) = bytes.split_first()?;
     let (key_len, bytes) = bytes.split_first_chunk::<4>()?;
     let (value_len, bytes) = bytes.split_first_chunk::<4>()?;
@@ -249,7 +249,7 @@ fn length(bytes: usize) -> io::Result<u32> {
     u32::try_from(bytes).map_err(|_| io::Error::other("a record is longer than 4 GiB"))
 }
 
-fn crc(seed: u64, bytes: &[u8]) -> u32 {
+pub(crate) fn crc(seed: u64, bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&seed.to_le_bytes());
     hasher.update(bytes);
@@ -259,4 +259,4 @@ fn crc(seed: u64, bytes: &[u8]) -> u32 {
 const MAGIC: &[u8; 8] = b"conclave";
 const VERSION: u32 = 1;
 const BLOCK_BYTES: usize = 64 * 1024;
-const TRAILER_SEED: u64 = u64::MAX;
+pub(crate) const TRAILER_SEED: u64 = u64::MAX;

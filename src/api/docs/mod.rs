@@ -62,6 +62,15 @@ pub fn document() -> &'static [u8] {
     &DOCUMENT
 }
 
+/// How the bodies and the queries of all operations are read, for fuzzing.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn readers() -> (Vec<operation::ReadsBody>, Vec<operation::ReadsQuery>) {
+    let groups = operations();
+    let reads = groups.iter().flat_map(|group| &group.operations).map(Operation::reads);
+    let (bodies, queries): (Vec<_>, Vec<_>) = reads.unzip();
+    (bodies.into_iter().flatten().collect(), queries.into_iter().flatten().collect())
+}
+
 /// All operations, in the order in which a newcomer wants to see them.
 fn operations() -> Vec<Group> {
     let probes = vec![iam::operations(), rodmena::operations(), health::operations()];

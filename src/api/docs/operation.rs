@@ -10,6 +10,8 @@ use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use crate::api::reply::Page;
+#[cfg(any(test, feature = "fuzzing"))]
+use crate::http::{Problem, json, query};
 
 /// What an operation does to the state, and so which headers it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +50,13 @@ struct Success {
     headers: &'static [&'static str],
 }
 
-/// Whether a request's example is read by the type that the handler reads.
-#[cfg(test)]
-type Reads = fn(Value) -> Result<(), serde_json::Error>;
+/// Whether a body is read by the type that the handler reads, and by the one way to read bodies.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) type ReadsBody = fn(&[u8]) -> Result<(), Problem>;
+
+/// The same of a query.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) type ReadsQuery = fn(Option<&str>) -> Result<(), Problem>;
 
 /// An operation.
 #[derive(Clone, Debug)]
@@ -71,8 +77,10 @@ pub(in crate::api) struct Operation {
     /// Refusals with a body of their own: status, what it says, schema.
     own_refusals: Vec<(u16, &'static str, Value)>,
     schemas: Vec<(String, Value)>,
-    #[cfg(test)]
-    reads: Option<Reads>,
+    #[cfg(any(test, feature = "fuzzing"))]
+    reads_body: Option<ReadsBody>,
+    #[cfg(any(test, feature = "fuzzing"))]
+    reads_query: Option<ReadsQuery>,
 }
 
 /// Operations that belong together.
@@ -120,8 +128,10 @@ impl Operation {
             refusals: BTreeSet::new(),
             own_refusals: Vec::new(),
             schemas: Vec::new(),
-            #[cfg(test)]
-            reads: None,
+            #[cfg(any(test, feature = "fuzzing"))]
+            reads_body: None,
+            #[cfg(any(test, feature = "fuzzing"))]
+            reads_query: None,
         }
     }
 
@@ -168,8 +178,12 @@ impl Operation {
     }
 
     /// Takes this query.
-    pub(in crate::api) fn query<T: IntoParams>(mut self) -> Self {
+    pub(in crate::api) fn query<T: IntoParams + DeserializeOwned>(mut self) -> Self {
         self.query = T::into_params(|| None).iter().map(value).collect();
+        #[cfg(any(test, feature = "fuzzing"))]
+        {
+            self.reads_query = Some(|text| query::parse::<T>(text).map(drop));
+        }
         self
     }
 
@@ -177,9 +191,9 @@ impl Operation {
     pub(in crate::api) fn takes<T: ToSchema + DeserializeOwned>(mut self, example: Value) -> Self {
         let schema = self.name::<T>();
         self.body = Some(Body { schema, is_required: true, example });
-        #[cfg(test)]
+        #[cfg(any(test, feature = "fuzzing"))]
         {
-            self.reads = Some(|example| serde_json::from_value::<T>(example).map(|_| ()));
+            self.reads_body = Some(|body| json::parse::<T>(body).map(drop));
         }
         self
     }
@@ -435,9 +449,15 @@ impl Operation {
 
     /// The example of its body, where it has one, and whether the handler's type reads it.
     #[cfg(test)]
-    pub(super) fn try_example(&self) -> Option<(Value, Result<(), serde_json::Error>)> {
-        let (body, reads) = (self.body.as_ref()?, self.reads?);
-        Some((body.example.clone(), reads(body.example.clone())))
+    pub(super) fn try_example(&self) -> Option<(Value, Result<(), Problem>)> {
+        let (body, reads) = (self.body.as_ref()?, self.reads_body?);
+        Some((body.example.clone(), reads(body.example.to_string().as_bytes())))
+    }
+
+    /// How its body and its query are read.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn reads(&self) -> (Option<ReadsBody>, Option<ReadsQuery>) {
+        (self.reads_body, self.reads_query)
     }
 }
 

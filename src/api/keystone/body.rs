@@ -17,7 +17,7 @@ use crate::secret::Secret;
 ///
 /// # Errors
 /// 400 for a text that no scope can be.
-pub(super) fn scopes(text: Option<&str>) -> Result<Option<Vec<Permission>>, Problem> {
+pub(crate) fn scopes(text: Option<&str>) -> Result<Option<Vec<Permission>>, Problem> {
     let bad = |_| Problem::bad_request("invalid_scope", "scope: names of scopes, separated by spaces.");
     let words = text.unwrap_or_default().split(' ').filter(|word| !word.is_empty());
     let scopes: Vec<Permission> = words.map(Permission::parse).collect::<Result<_, _>>().map_err(bad)?;
@@ -31,7 +31,7 @@ pub(super) fn scopes(text: Option<&str>) -> Result<Option<Vec<Permission>>, Prob
 pub(super) const MAX_WORDS: usize = 100;
 
 /// Scopes as a response has them.
-pub(super) fn joined(scopes: &[Permission]) -> String {
+pub(crate) fn joined(scopes: &[Permission]) -> String {
     scopes.iter().map(Permission::as_str).collect::<Vec<_>>().join(" ")
 }
 
@@ -77,9 +77,9 @@ pub(super) fn needed<T>(member: &'static str, value: Option<T>) -> Result<T, Pro
 }
 
 /// A client's name and secret, and whether they came by HTTP Basic.
-pub(super) struct Credentials {
-    pub(super) id: String,
-    pub(super) secret: Secret<String>,
+pub(crate) struct Credentials {
+    pub(crate) id: String,
+    pub(crate) secret: Secret<String>,
     pub(super) is_basic: bool,
 }
 
@@ -115,7 +115,7 @@ fn is_basic(header: &str) -> bool {
 }
 
 /// What HTTP Basic says (RFC 7617), each part in the encoding of forms (RFC 6749 section 2.3.1).
-fn basic(header: &str) -> Option<Credentials> {
+pub(crate) fn basic(header: &str) -> Option<Credentials> {
     let (_, coded) = header.split_once(' ')?;
     let text = Secret::new(String::from_utf8(STANDARD.decode(coded.trim_matches(' ')).ok()?).ok()?);
     let (id, secret) = text.expose().split_once(':')?;

@@ -16,7 +16,7 @@
 
 mod admin_clients;
 mod admin_users;
-mod body;
+pub(crate) mod body;
 mod caller;
 mod error;
 mod fields;

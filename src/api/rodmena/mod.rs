@@ -24,7 +24,7 @@ mod permissions;
 mod roles;
 mod seen;
 mod settings;
-mod time;
+pub(crate) mod time;
 mod user_keys;
 mod workflows;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::domain::Timestamp;
 
 /// `2026-11-22T03:55:33.734000`: UTC without a letter that says so.
-pub(super) fn naive(at: Timestamp) -> String {
+pub(crate) fn naive(at: Timestamp) -> String {
     let mut text = crate::api::reply::time(at);
     text.truncate(text.len().saturating_sub(1));
     text.push_str("000");
@@ -13,7 +13,7 @@ pub(super) fn naive(at: Timestamp) -> String {
 }
 
 /// Reads a date, or a date with a time and maybe a zone; finer parts than a millisecond are cut.
-pub(super) fn parse(text: &str) -> Option<Timestamp> {
+pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     let (local, east_minutes) = match text.strip_suffix(['Z', 'z']) {
         Some(local) => (local, 0),

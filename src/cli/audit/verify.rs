@@ -13,7 +13,7 @@ use crate::domain::audit::Chain;
 
 /// What a whole trail is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Whole {
+pub(crate) struct Whole {
     head: HeadView,
     records: u64,
     /// The time of the first and of the last record.
@@ -24,7 +24,7 @@ pub(super) struct Whole {
 
 /// Why a trail is not whole.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Broken {
+pub(crate) enum Broken {
     #[error("the first line is not that of an exported trail: {0}")]
     NoTrail(String),
     #[error("line {line} is no record: {problem}")]
@@ -53,7 +53,7 @@ pub(super) fn file(path: &Path, head: Option<&str>) -> Result<Whole, Failure> {
     check(BufReader::new(file), head).map_err(|broken| format!("{}: {broken}", path.display()).into())
 }
 
-fn check(lines: impl BufRead, witness: Option<&str>) -> Result<Whole, Broken> {
+pub(crate) fn check(lines: impl BufRead, witness: Option<&str>) -> Result<Whole, Broken> {
     let mut lines = (1..).zip(lines.lines());
     let head = match lines.next() {
         Some((_, Ok(text))) => first_line(&text)?,
