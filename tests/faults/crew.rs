@@ -67,7 +67,9 @@ pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Opti
 pub(crate) struct Figures {
     pub(crate) term: u64,
     pub(crate) is_leader: bool,
-    pub(crate) revision: u64,
+    /// Index of the last log entry that it shows.
+    pub(crate) applied: u64,
+    /// Index of the last entry in its newest snapshot.
     pub(crate) snapshot: u64,
 }
 
@@ -332,7 +334,7 @@ impl Crew {
         Some(Figures {
             term: find("conclave_raft_term ")?,
             is_leader: find("conclave_raft_role{role=\"leader\"} ")? == 1,
-            revision: find("conclave_raft_revision ")?,
+            applied: find("conclave_raft_applied ")?,
             snapshot: find("conclave_raft_snapshot ")?,
         })
     }

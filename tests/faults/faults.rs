@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::crew::eventually;
 use crate::net::Fate;
 use crate::site::Site;
 
@@ -44,6 +45,9 @@ pub(crate) struct Plan {
     /// Of these, so many in the quick choice; 0 is not in it.
     pub(crate) quick: usize,
 }
+
+/// What a node keeps of its log before its snapshot.
+const KEPT: u64 = 1_000;
 
 /// So small that logs are cut off all the time.
 const OFTEN: &str = "snapshot_every = 200\n";
@@ -214,13 +218,22 @@ pub(crate) fn pairs(site: &Site, fate: Fate) -> Vec<(usize, usize, Fate)> {
 
 /// A follower that was away for longer than the log reaches back gets a snapshot over a slow link.
 async fn slow_snapshot(site: &mut Site, leader: usize, follower: usize) {
+    let installed = |site: &Site| site.crew.log(follower).matches("installed a snapshot").count();
+    let before = installed(site);
+    let held = eventually("figures", async || site.crew.figures(follower).await).await.applied;
     site.kill(follower);
     site.last(FOR).await;
+    eventually("a log that does not reach back", async || {
+        let snapshot = site.crew.figures(leader).await?.snapshot;
+        (snapshot > held + KEPT).then_some(())
+    })
+    .await;
     site.crew.net.limit(leader, Some(8_000));
     let begun = site.begin();
     site.revive(follower).await;
     site.end(begun);
     site.crew.net.limit(leader, None);
+    assert!(installed(site) > before, "no snapshot was sent: this run shows nothing");
 }
 
 async fn clock_jump(site: &mut Site) {

@@ -46,6 +46,8 @@ impl Net {
         let namespace = self.namespace(number);
         let (port, address) = (format!("m{number}"), format!("{}/24", ip(number)));
         run(&["ip", "netns", "add", &namespace]);
+        // The cable of the last cluster may still be on its way out.
+        let _ = command(&["ip", "link", "del", &port]).output();
         run(&["ip", "link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", &namespace]);
         run(&["ip", "link", "set", &port, "master", "bridge", "up"]);
         let inside = ["ip", "-n", &namespace];

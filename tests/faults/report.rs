@@ -24,9 +24,9 @@ impl Row {
     }
 }
 
-const HEAD: [&str; 15] = [
-    "fault", "runs", "faults", "ops", "acked", "acked/s", "lost", "stale", "twice", "granted", "late",
-    "p50 ms", "p99 ms", "max ms", "terms",
+const HEAD: [&str; 16] = [
+    "fault", "runs", "faults", "ops", "acked", "ops/s", "lost", "stale", "twice", "granted", "late",
+    "p50 ms", "p99 ms", "max ms", "terms", "equal",
 ];
 
 pub(crate) fn table(rows: &[Row]) -> String {
@@ -62,6 +62,8 @@ pub(crate) fn table(rows: &[Row]) -> String {
                 at(99),
                 at(100),
                 terms.to_string(),
+                // A run whose nodes differ at the end comes to no end.
+                if row.failures.is_empty() { "yes" } else { "no" }.to_owned(),
             ],
         );
         for failure in &row.failures {

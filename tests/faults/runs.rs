@@ -31,8 +31,8 @@ pub(crate) struct Choice {
     /// Where the report goes, and the histories and logs of runs that failed.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/faults"))]
     report: PathBuf,
-    /// Acknowledged writes in a second that a run must have to count.
-    #[arg(long, default_value_t = 30)]
+    /// So much must be answered in a second, or a run does not count.
+    #[arg(long, default_value_t = 20)]
     floor: u64,
     /// Set by the program itself: whose network this is in.
     #[arg(long, hide = true)]

@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use crate::check::{self, Violation};
 use crate::crew::{Crew, Options};
+use crate::history;
 use crate::load::{Load, World};
 use crate::random::Random;
 
@@ -28,7 +29,7 @@ pub(crate) struct Site {
 pub(crate) struct Outcome {
     pub(crate) operations: usize,
     pub(crate) acknowledged: usize,
-    /// Acknowledged writes in a second, over the whole run with all its faults.
+    /// What was answered in a second, over the whole run with all its faults.
     pub(crate) rate: u64,
     /// Microseconds, one for each fault.
     pub(crate) gaps: Vec<u64>,
@@ -124,11 +125,13 @@ impl Site {
         self.crew.are_equal().await;
         let seen = self.world.recorder.seen();
         let acknowledged = seen.ops.iter().filter(|op| op.is_acknowledged_write()).count();
+        let answered = seen.ops.iter().filter(|op| op.outcome == history::Outcome::Done).count();
+        let answered = u64::try_from(answered).unwrap();
         let gaps = self.spans.iter().map(|(from, to)| check::gap(&seen.ops, *from, *to)).collect();
         Outcome {
             operations: seen.ops.len(),
             acknowledged,
-            rate: u64::try_from(acknowledged).unwrap() * 1_000_000 / lasted,
+            rate: answered * 1_000_000 / lasted,
             gaps,
             terms: term(&self.crew).await.saturating_sub(self.first_term),
             violations: check::all(&seen, &names),
