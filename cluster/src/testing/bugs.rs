@@ -66,4 +66,5 @@ fn simulation_finds_a_retry_without_its_key() {
     assert!(reason.contains("additions were acknowledged"), "{reason}");
 }
 
-const WITHIN: u64 = 50;
+/// Most are found by the first seed; the rarest, a failed sync that is ignored, needs a few dozen.
+const WITHIN: u64 = 200;

@@ -175,7 +175,9 @@ impl SimDisk {
                 if content.run != run {
                     return;
                 }
-                content.has_failed |= std::mem::take(&mut content.fails);
+                // A disk whose errors are ignored has some.
+                let is_bad = content.bug == Bug::IgnoredSyncError && content.random.per_mille(5);
+                content.has_failed |= std::mem::take(&mut content.fails) || is_bad;
                 if content.has_failed && content.bug != Bug::IgnoredSyncError {
                     let waiting = content.fail_all();
                     drop(content);

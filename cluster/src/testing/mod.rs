@@ -9,11 +9,13 @@
 //! peace: every node [`serves`] again, and [`agrees`] with all others. The crate's own stories are tests below; with
 //! the feature `testing` whoever builds on this crate tells more, with a machine of its own.
 //!
-//! `CONCLAVE_SIM_SEED=7 cargo test -p conclave-cluster simulation` runs one seed, `CONCLAVE_SIM_SEEDS=1000` as
-//! many. A seed decides everything that we draw and that openraft draws. tokio wakes those who wait on a
-//! channel in an order that it draws by itself, from a source that can be seeded only under
-//! `RUSTFLAGS="--cfg tokio_unstable"`: with it, a seed replays exactly; without it, a seed stands for a family of
-//! runs, which finds as much and replays less.
+//! A seed decides everything that we draw and that openraft draws. tokio and hash maps draw too, from seeds that they
+//! take from the system: so under `cargo test` a seed stands for a family of runs. `scripts/simulate.sh [SEEDS] [FIRST]`
+//! fixes those as well, and then a seed replays exactly: `scripts/simulate.sh 1 7`. (So it does with
+//! `RUSTFLAGS="--cfg tokio_unstable"`, which means building everything anew.)
+//!
+//! `CONCLAVE_SIM_SEED=7 cargo test -p conclave-cluster simulation_loses` runs one seed, `CONCLAVE_SIM_SEEDS=1000` as many.
+//! That the simulation finds what it is there for is shown by putting ten bugs of others back, one at a time: [`Bug`].
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

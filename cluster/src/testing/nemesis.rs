@@ -196,9 +196,19 @@ async fn fail_sync(world: &World, random: &Random, id: NodeId) -> Result<(), Str
     crash(world, random, id).await
 }
 
+/// Sometimes the leader goes with it: then those who come back first are a majority that may lack something.
 async fn crash(world: &World, random: &Random, id: NodeId) -> Result<(), String> {
+    let leader = world.leader().map(|leader| leader.identity().node);
+    let other = leader.filter(|leader| *leader != id && random.per_mille(300));
     world.crash(id);
-    start_later(world, random, id).await
+    if let Some(other) = other {
+        world.crash(other);
+    }
+    start_later(world, random, id).await?;
+    match other {
+        Some(other) => start_later(world, random, other).await,
+        None => Ok(()),
+    }
 }
 
 async fn start_later(world: &World, random: &Random, id: NodeId) -> Result<(), String> {

@@ -222,7 +222,7 @@ impl World {
         self.0.network.detach(id);
         node.log.crash();
         node.state.crash();
-        if self.0.setup.bug == Bug::ReusedId && self.0.random.per_mille(300) {
+        if self.0.setup.bug == Bug::ReusedId && self.0.random.per_mille(700) {
             node.log.empty();
             node.state.empty();
         }
