@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::sleep;
+
 use crate::crew::eventually;
 use crate::net::Fate;
 use crate::site::Site;
@@ -46,8 +48,8 @@ pub(crate) struct Plan {
     pub(crate) quick: usize,
 }
 
-/// What a node keeps of its log before its snapshot.
-const KEPT: u64 = 1_000;
+/// More than a node keeps of its log before its snapshot, by as much as it drops at a time.
+const KEPT: u64 = 1_300;
 
 /// So small that logs are cut off all the time.
 const OFTEN: &str = "snapshot_every = 200\n";
@@ -180,7 +182,7 @@ async fn kill_all(site: &mut Site) {
         site.crew.ready(*machine).await;
         site.excuse(*machine, false);
     }
-    site.last(FOR / 2).await;
+    sleep(FOR / 2).await;
     site.end(begun);
 }
 
@@ -199,7 +201,7 @@ async fn cut(site: &mut Site, fates: &[(usize, usize, Fate)]) {
 /// Nobody reaches anybody. What counts is how soon they write again afterwards.
 async fn no_majority(site: &mut Site) {
     site.crew.net.set(&pairs(site, Fate::Drop));
-    tokio::time::sleep(FOR / 2).await;
+    sleep(FOR / 2).await;
     site.crew.net.heal();
     site.last(FOR).await;
 }
