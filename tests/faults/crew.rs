@@ -340,6 +340,11 @@ impl Crew {
         })
     }
 
+    /// The hour of the day on a machine.
+    pub(crate) async fn hour(&self, machine: usize) -> String {
+        eventually("the time", async || self.client.ask(machine, "GET", "/ping").hour().await).await
+    }
+
     /// The machine that leads: of several that think so, the one of the highest term.
     pub(crate) async fn leader(&self) -> usize {
         eventually("a leader", async || {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use conclave::clock::{Clock, SystemClock, rfc3339};
 use tokio::time::sleep;
 
 use crate::crew::eventually;
@@ -243,6 +244,15 @@ async fn clock_jump(site: &mut Site) {
     let seconds = site.random.pick(&[-3600, 3600, -60, 60]);
     site.crew.set_clock(machine, seconds);
     site.last(FOR / 2).await;
+    // Only ahead: the time in a reply never goes back.
+    if seconds == 3600 {
+        let true_time = rfc3339(SystemClock.now());
+        let hour = site.crew.hour(machine).await;
+        assert!(
+            !true_time.contains(&format!("T{hour}")),
+            "no faked clock: is the program linked statically?"
+        );
+    }
     site.crew.set_clock(machine, 0);
     site.last(FOR / 2).await;
 }
