@@ -163,7 +163,12 @@ fn has_order(ops: &[Op], done: &mut Vec<bool>, holds: Option<u64>) -> bool {
         let next = match ops[index].what {
             What::Write { value, .. } => Some(value),
             What::Read { value, .. } if holds == Some(value) => holds,
-            _ => continue,
+            What::Read { .. }
+            | What::Create { .. }
+            | What::Repeat { .. }
+            | What::Revoke { .. }
+            | What::Check { .. }
+            | What::Consume { .. } => continue,
         };
         done[index] = true;
         if has_order(ops, done, next) {

@@ -116,6 +116,14 @@ impl Ask {
         timeout(self.patience, exchange).await.ok().flatten().unwrap_or(Reply::NONE)
     }
 
+    /// Sends it and gives the hour of the day that it was answered at, by the clock of who answers.
+    pub(crate) async fn hour(&self) -> Option<String> {
+        let response = timeout(self.patience, self.client.0.request(self.request.clone().map(Full::new)));
+        let response = response.await.ok()?.ok()?;
+        // As in `Tue, 24 Nov 2026 13:18:34 GMT`.
+        response.headers().get("date")?.to_str().ok()?.get(17..19).map(str::to_owned)
+    }
+
     /// Sends it and gives the body as text, where the answer is good.
     pub(crate) async fn page(&self) -> Option<String> {
         let exchange = async {

@@ -104,11 +104,12 @@ impl Crew {
         ];
         let limits = ["login", "refresh", "service", "register", "native", "api", "default"];
         let limits = limits.map(|name| format!("rate_limit_{name} = 'off'\n")).concat();
-        let ours: String = ours
+        let ours: Vec<String> = ours
             .iter()
             .filter(|(name, _)| !more.contains(name))
             .map(|(name, value)| format!("{name} = {value}\n"))
             .collect();
+        let ours = ours.concat();
         let text = format!(
             "data = '{}'\nhttp_listen = '{}'\npeer_listen = '{}'\nkey_file = '{}'\n{limits}{ours}{more}",
             data.display(),
@@ -279,12 +280,12 @@ impl Crew {
     }
 
     /// Waits until none of these machines knows a node any more.
-    pub(crate) async fn gone(&self, machines: &[usize], node: &str) {
+    pub(crate) async fn gone(&self, machines: &[usize], node: u64) {
         eventually(&format!("node {node} is gone"), async || {
             for machine in machines {
                 let all = self.members(*machine).await?;
                 let members = all["members"].as_array()?;
-                if members.iter().any(|member| member["node"].to_string() == node) {
+                if members.iter().any(|member| member["node"] == node) {
                     return None;
                 }
             }
@@ -337,6 +338,11 @@ impl Crew {
             applied: find("conclave_raft_applied ")?,
             snapshot: find("conclave_raft_snapshot ")?,
         })
+    }
+
+    /// The hour of the day on a machine.
+    pub(crate) async fn hour(&self, machine: usize) -> String {
+        eventually("the time", async || self.client.ask(machine, "GET", "/ping").hour().await).await
     }
 
     /// The machine that leads: of several that think so, the one of the highest term.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use crate::net::run;
@@ -51,9 +52,12 @@ pub(crate) async fn starve(site: &mut Site, machine: usize, time: Duration) {
 pub(crate) async fn no_descriptors(site: &mut Site, machine: usize, time: Duration) {
     let pid = site.crew.pid(machine).to_string();
     let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let asked = ["--pid", &pid, "--nofile", "--output=SOFT", "--noheadings"];
+    let before = Command::new("prlimit").args(asked).output().unwrap();
+    let before = String::from_utf8(before.stdout).unwrap().trim().to_owned();
     site.excuse(machine, true);
     run(&["prlimit", "--pid", &pid, &format!("--nofile={open}:")]);
     site.last(time).await;
-    run(&["prlimit", "--pid", &pid, "--nofile=65536:"]);
+    run(&["prlimit", "--pid", &pid, &format!("--nofile={before}:")]);
     site.excuse(machine, false);
 }

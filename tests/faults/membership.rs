@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::site::Site;
 
-const MEANWHILE: Duration = Duration::from_millis(1000);
+const MEANWHILE: Duration = Duration::from_secs(1);
 
 /// Three nodes become five and three again, one of them killed while the fifth comes in, and the leader is among those
 /// who go.
@@ -49,13 +49,13 @@ pub(crate) async fn wipe(site: &mut Site, machine: usize) {
 
 /// Takes a node out for good, as an operator does, by asking any of the others.
 async fn remove(site: &mut Site, machine: usize) {
-    let node = site.crew.node(machine).await.to_string();
+    let node = site.crew.node(machine).await;
     let rest: Vec<usize> = site.crew.running().into_iter().filter(|other| *other != machine).collect();
     site.ask_only(rest.clone());
     site.excuse(machine, true);
     let begun = site.begin();
-    site.crew.insist(&["remove", &node]).await;
-    site.crew.gone(&rest, &node).await;
+    site.crew.insist(&["remove", &node.to_string()]).await;
+    site.crew.gone(&rest, node).await;
     site.crew.kill(machine);
     site.last(MEANWHILE).await;
     site.end(begun);

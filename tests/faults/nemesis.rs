@@ -22,7 +22,7 @@ pub(crate) async fn rage(site: &mut Site) {
     let all: Vec<usize> = site.crew.running();
     let mut trouble = Trouble::default();
     for _ in 0..STEPS {
-        let is_free = trouble.killed.len() + trouble.paused.len() <= all.len() / 2 - 1;
+        let is_free = trouble.killed.len() + trouble.paused.len() < all.len() / 2;
         let up = site.crew.running();
         let machine = site.random.pick(&up);
         match site.random.between(0, 9) {

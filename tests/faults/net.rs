@@ -78,14 +78,16 @@ impl Net {
             if !of.is_empty() {
                 rules += "table ip faults {\n  chain in {\n    type filter hook input priority 0; policy accept;\n";
                 for (from, _, fate) in of {
-                    let from = format!("    ip saddr {} ", ip(*from));
-                    rules += &match fate {
-                        Fate::Drop => format!("{from} drop\n"),
-                        Fate::Lose(percent) => format!("{from} numgen random mod 100 < {percent} drop\n"),
-                        Fate::Reset(percent) => format!(
-                            "{from} meta l4proto tcp numgen random mod 100 < {percent} reject with tcp reset\n"
-                        ),
+                    let what = match fate {
+                        Fate::Drop => "drop".to_owned(),
+                        Fate::Lose(percent) => format!("numgen random mod 100 < {percent} drop"),
+                        Fate::Reset(percent) => {
+                            format!(
+                                "meta l4proto tcp numgen random mod 100 < {percent} reject with tcp reset"
+                            )
+                        }
                     };
+                    rules.extend(["    ip saddr ", &ip(*from).to_string(), " ", &what, "\n"]);
                 }
                 rules += "  }\n}\n";
             }

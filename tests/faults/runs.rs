@@ -34,6 +34,9 @@ pub(crate) struct Choice {
     /// So much must be answered in a second, or a run does not count.
     #[arg(long, default_value_t = 20)]
     floor: u64,
+    /// A variable for every node, as NAME=VALUE; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE")]
+    variable: Vec<String>,
     /// Set by the program itself: whose network this is in.
     #[arg(long, hide = true)]
     pub(crate) inside: Option<u32>,
@@ -92,10 +95,12 @@ pub(crate) async fn all(owner: u32, choice: &Choice) -> bool {
 async fn attempt(owner: u32, choice: &Choice, (fault, plan): (Fault, Plan), seed: u64, row: &mut Row) {
     let folder = choice.folder.as_ref().unwrap().join(format!("{}-{seed}", plan.name));
     let environment = if plan.has_faked_clock { crew::faked_clock() } else { Some(Vec::new()) };
-    let Some(environment) = environment else {
+    let Some(mut environment) = environment else {
         row.failures.push("libfaketime is not installed".to_owned());
         return;
     };
+    let given = choice.variable.iter().filter_map(|variable| variable.split_once('='));
+    environment.extend(given.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let options = site::options(choice.program.clone(), folder.clone(), plan.settings, environment);
     // In this task, not in one of its own: a failed assertion ends the run and nothing else.
     let run = AssertUnwindSafe(async move {
@@ -119,8 +124,9 @@ async fn attempt(owner: u32, choice: &Choice, (fault, plan): (Fault, Plan), seed
         }
         Err(said) => {
             keep(&folder, &kept, None);
-            let said = said.downcast_ref::<String>().cloned();
-            let said = said.unwrap_or_else(|| "it came to no end".to_owned());
+            let text = said.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| said.downcast_ref::<&str>().copied());
+            let said = text.unwrap_or("it came to no end");
             row.failures.push(format!("seed {seed}, see {}: {said}", kept.display()));
         }
     }

@@ -13,7 +13,7 @@ pub(super) fn check(ops: &[Op], names: &Names) -> Vec<Violation> {
         match &op.what {
             What::Create { name } => created.entry(name).or_default().push(op.outcome),
             What::Consume { token } if op.outcome == Outcome::Done => {
-                *consumed.entry(*token).or_default() += 1
+                *consumed.entry(*token).or_default() += 1;
             }
             What::Repeat { name, is_taken: true } => {
                 let said = format!("the same request again was told that {name} is taken: {op:?}");
