@@ -25,8 +25,7 @@ def cuts(rig, victims_of, cycles, seed):
         load.until_acked(chance.randint(5, 60))
         # The last of them right before the cut, through a node that is cut.
         for token in tokens[:2]:
-            if load.revoke(victims[-1], token) != 200:
-                raise Failed("a token was not revoked")
+            load.revoke(victims[-1], token)
         rig.cut_power(victims)
         begun = time.monotonic()
         rig.start(victims)

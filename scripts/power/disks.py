@@ -149,6 +149,17 @@ def full(make, _count, _seed):
                     raise Failed(f"node {node.number} lost writes")
             told.append(f"{nodes} of {nodes}: reads went on, {load.answers[503]} writes refused, "
                         f"taken again {time.monotonic() - begun:.1f} s after there was room")
+    # Only that of the leader: another leads then.
+    with under_load(make, "leader") as (rig, load, node):
+        begun = time.monotonic()
+        filler = fill(node, NEARLY_FULL)
+        until("another leader", lambda: rig.leader() is not node, 30)
+        load.until_acked(20)
+        told.append(f"only the leader's: longest pause {gap(load, begun):.1f} s")
+        load.end()
+        filler.unlink()
+        if load.all_lost(node):
+            raise Failed("the node lost writes")
     return "; ".join(told)
 
 

@@ -36,12 +36,9 @@ class Load:
         return node.expect(200, "POST", "/iam/v1/SignInAsIAMUser", body=self.user)["access_token"]
 
     def revoke(self, node, token):
-        """Revokes a token, and remembers it when that was acknowledged."""
-        status, _ = node.ask("POST", f"{self.base}/tokens/revoke", body={"token": token})
-        if status == 200:
-            with self.lock:
-                self.revoked.append(token)
-        return status
+        """Revokes a token, and remembers that it was acknowledged."""
+        until("a revocation", lambda: node.ask("POST", f"{self.base}/tokens/revoke", body={"token": token})[0] == 200)
+        self.revoked.append(token)
 
     def begin(self, writers):
         self.stop.clear()

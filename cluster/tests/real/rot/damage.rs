@@ -134,6 +134,16 @@ pub(super) fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files(folder).into_iter().map(|file| (file.clone(), fs::read(folder.join(file)).unwrap())).collect()
 }
 
+/// Removes the durable copies of a node's state.
+pub(super) fn remove_copies(folder: &Path) {
+    for entry in fs::read_dir(folder.join("state")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name().to_string_lossy().starts_with("copy-") {
+            fs::remove_dir_all(entry.path()).unwrap();
+        }
+    }
+}
+
 pub(super) fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {

@@ -79,6 +79,12 @@ impl Image {
         Self { root, digests }
     }
 
+    /// The same without its durable copy: what the newest snapshot does not have comes from the log alone.
+    fn without_copy(self) -> Self {
+        damage::remove_copies(&self.root.path().join("node"));
+        self
+    }
+
     fn last(&self) -> (u64, u128) {
         self.digests.last_key_value().map(|(revision, digest)| (*revision, *digest)).unwrap()
     }
@@ -141,7 +147,11 @@ fn number(name: &str, otherwise: u64) -> u64 {
 
 #[test]
 fn damage_to_a_node_alone_is_never_served() {
-    let images = [Image::make("fill and stop"), Image::make("fill and die")];
+    let images = [
+        Image::make("fill and stop"),
+        Image::make("fill and die"),
+        Image::make("fill and die").without_copy(),
+    ];
     for image in &images {
         assert_eq!(image.digests.len(), usize::try_from(child::COMMANDS).unwrap());
     }
@@ -156,7 +166,8 @@ fn damage_to_a_node_alone_is_never_served() {
                     if seed >= end {
                         return;
                     }
-                    let (damage, outcome) = images[usize::from(seed % 2 == 1)].try_one(seed);
+                    let image = usize::try_from(seed).unwrap() % images.len();
+                    let (damage, outcome) = images[image].try_one(seed);
                     let file = damage.file.file_name().unwrap().to_string_lossy();
                     let file = file.rsplit('.').next().unwrap_or(&file).to_owned();
                     *table
