@@ -24,6 +24,7 @@ pub mod key;
 pub mod level;
 pub mod lockout;
 pub mod membership;
+mod nesting;
 pub mod node;
 pub mod policy;
 pub mod principal;
@@ -186,7 +187,7 @@ pub enum Action {
         retire_after: Lifetime,
     },
     /// Several actions that happen together or not at all.
-    Transaction(Vec<Action>),
+    Transaction(#[serde(deserialize_with = "nesting::actions")] Vec<Action>),
     /// Suspends a service account (no token of it is good, it does not sign in) or resumes it.
     SetServiceStatus {
         service: ServiceId,

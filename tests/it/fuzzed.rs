@@ -2,7 +2,9 @@
 //!
 //! The targets are in `conclave_cluster::fuzzing` and `conclave::fuzzing`; their seeds in `tests/fuzz/seeds`, one a
 //! line. `scripts/fuzz.sh` runs the same guided by coverage, for hours if wanted; what it finds becomes a seed.
-//! `FUZZ_SEED=<number>` runs the mutations of another seed, `FUZZ_TIMES=<number>` so many times as many.
+//! `FUZZ_SEED=<number>` runs the mutations of another seed, `FUZZ_TIMES=<number>` so many times as many,
+//! `FUZZ_TARGET=<name>` one target only. An input at which the process dies (a stack that is used up) is the content
+//! of `target/tmp/fuzzed.last`.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,12 +23,23 @@ const FEWEST: u64 = 20;
 /// What no input is longer than: an HTTP body and a bit.
 const MOST_BYTES: usize = 70_000;
 
+/// Frames of a build without optimisation are several times as large as those of a thread of the program.
+const STACK_BYTES: usize = 16 << 20;
+
 #[test]
 fn nothing_that_can_be_read_is_a_surprise() {
+    let run = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(run_all).unwrap();
+    if let Err(panicked) = run.join() {
+        std::panic::resume_unwind(panicked);
+    }
+}
+
+fn run_all() {
+    let only = env::var("FUZZ_TARGET").ok();
     let seed = number("FUZZ_SEED").unwrap_or(1);
     let times = number("FUZZ_TIMES").unwrap_or(1);
     let mut wrong = Vec::new();
-    for (name, target) in targets() {
+    for (name, target) in targets().filter(|(name, _)| only.as_deref().is_none_or(|only| only == *name)) {
         let seeds = seeds(name);
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ digest(name));
         let fault = seeds.iter().find_map(|bytes| fault(target, bytes)).or_else(|| {
@@ -80,6 +93,7 @@ fn targets() -> impl Iterator<Item = Target> {
 
 /// What the target says to these bytes, if it does not like them.
 fn fault(target: fn(&[u8]), bytes: &[u8]) -> Option<String> {
+    fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzzed.last"), escaped(bytes)).unwrap();
     let panicked = catch_unwind(AssertUnwindSafe(|| target(bytes))).err()?;
     let said = panicked.downcast_ref::<String>().cloned();
     let said = said.or_else(|| panicked.downcast_ref::<&str>().map(|said| (*said).to_owned()));

@@ -88,7 +88,7 @@ fn read_backup(bytes: &[u8]) {
     let contents = archive::verify(bytes, &OneKey, count);
     assert!(seen <= bytes.len(), "rows out of nothing");
     if let Ok(contents) = contents {
-        assert!(contents.rows as usize <= bytes.len(), "rows out of nothing");
+        assert!(usize::try_from(contents.rows).is_ok_and(|rows| rows <= bytes.len()), "rows out of nothing");
     }
 }
 

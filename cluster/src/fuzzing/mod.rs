@@ -34,6 +34,9 @@ pub const TARGETS: [Target; 15] = [
 ];
 
 /// Fails the target.
+///
+/// # Panics
+/// Always.
 #[expect(clippy::panic, reason = "so a target says that it has found something")]
 #[track_caller]
 pub fn found(what: &str) -> ! {
@@ -41,6 +44,9 @@ pub fn found(what: &str) -> ! {
 }
 
 /// What cannot fail, whatever the bytes were.
+///
+/// # Panics
+/// When it fails.
 #[track_caller]
 pub fn must<T, E: std::fmt::Debug>(outcome: Result<T, E>, what: &str) -> T {
     outcome.unwrap_or_else(|error| found(&format!("{what}: {error:?}")))
