@@ -123,10 +123,13 @@ async fn connection(
     // It is known now who this is.
     drop(door);
     match greeted {
-        Ok(Ok(Greeted::Peer(peer))) => match places.try_acquire_owned() {
-            Ok(_place) => serve(peer, service, tls).await,
-            Err(_) => tracing::warn!(node = %peer.from, "refused a peer's connection: it has too many"),
-        },
+        Ok(Ok(Greeted::Peer(peer))) => {
+            if let Ok(_place) = places.try_acquire_owned() {
+                serve(peer, service, tls).await;
+            } else {
+                tracing::warn!(node = %peer.from, "refused a peer's connection: there are too many");
+            }
+        }
         Ok(Ok(Greeted::Enrolment(start))) => {
             let config = Arc::clone(&tls.ends().enrolment);
             desk.serve(start, config, tls.identity.cluster, Some(&tls.fence)).await;
