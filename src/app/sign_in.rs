@@ -126,7 +126,8 @@ impl App {
             match self.open_session(&view, account, &principal, proof, terms, &request.step(attempt)).await {
                 // The password row changed meanwhile: by a rehash of another sign-in, or by a new password.
                 Err(Failure::Rejected(Rejection::BadCredentials)) if attempt + 1 < ATTEMPTS => {}
-                Ok(tokens) => {
+                Ok(None) => return Err(Rejection::BadCredentials.into()),
+                Ok(Some(tokens)) => {
                     if needs_rehash && purpose == Purpose::Stay {
                         self.rehash(account, user, stored.revision, password, request);
                     }
@@ -203,9 +204,13 @@ impl App {
             return Err(Failure::Disabled);
         }
         let proof = Proof::ApiKey { hash };
-        self.open_session(&view, account, &Principal::Service(id), proof, terms, request).await
+        let opened =
+            self.open_session(&view, account, &Principal::Service(id), proof, terms, request).await?;
+        opened.ok_or_else(|| Rejection::BadCredentials.into())
     }
 
+    /// `None` when the lock has the last word, and it is no. Trying that again would cost more than a wrong password
+    /// does, and so tell that this one is right.
     async fn open_session(
         &self,
         view: &View,
@@ -214,7 +219,7 @@ impl App {
         proof: Proof,
         terms: &Terms,
         request: &Request,
-    ) -> Result<Tokens, Failure> {
+    ) -> Result<Option<Tokens>, Failure> {
         let mut mint = self.mint(request)?;
         let id = SessionId::new(mint.session_id()?);
         let token = terms.refresh.map(|_| mint.refresh_token()).transpose()?;
@@ -230,8 +235,11 @@ impl App {
         let by = Actor::Anonymous;
         let command = Command { account, by, origin: request.origin.clone(), expect: Vec::new(), action };
         let done = self.execute(&command, request).await?;
+        if matches!(done.reply, Reply::SignInRefused { .. }) {
+            return Ok(None);
+        }
         let session = opened(&done, account)?;
-        self.issue(&done.view, account, session, None, done.at, token, &mut mint)
+        self.issue(&done.view, account, session, None, done.at, token, &mut mint).map(Some)
     }
 
     /// Writes a refusal down and says what the client may learn of it. What concerns no account that there is
