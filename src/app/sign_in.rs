@@ -18,7 +18,7 @@ use super::{App, Failure, Request};
 use crate::auth::hasher::Checked;
 use crate::auth::password::Password;
 use crate::domain::lockout::{RefusedSignIn, Why};
-use crate::domain::session::{NewRefresh, NewSession, Proof};
+use crate::domain::session::{Family, NewRefresh, NewSession, Proof};
 use crate::domain::user::UserStatus;
 use crate::domain::{
     AccountId, Action, Actor, Command, Email, Expectation, Lifetime, PasswordHash, Principal, Rejection,
@@ -191,8 +191,11 @@ impl App {
         let login = name.unwrap_or_default();
         let found = service::find_key(&view, account, &hash)?;
         let named = name.map(|name| service::find_by_name(&view, account, name)).transpose()?;
-        let found = found
-            .filter(|(id, key)| key.is_good(self.now(&view)) && named.is_none_or(|named| named == Some(*id)));
+        // The name becomes the `sub` of a token of that family, where users have their ids.
+        let is_users = terms.family == Family::Keystone && login.parse::<UserId>().is_ok();
+        let found = found.filter(|(id, key)| {
+            key.is_good(self.now(&view)) && named.is_none_or(|named| named == Some(*id)) && !is_users
+        });
         let Some((id, _)) = found else {
             let refused = RefusedSignIn::new(None, login, Why::WrongKey);
             return Err(self.refuse(&view, Some(account), refused, request).await);
