@@ -42,6 +42,8 @@ mod requests;
 mod revocation;
 mod rodmena;
 mod schema;
+#[path = "../security/mod.rs"]
+mod security;
 mod stopping;
 mod telemetry;
 mod tidy;
