@@ -57,7 +57,8 @@ schema() {
   python3 -m pip install --quiet --no-warn-conflicts --disable-pip-version-check --root-user-action=ignore \
     --target "$work/site" 'schemathesis==4.32.5'
   # Not those that stop a node, change who votes, or take the token away that this is done with.
-  PYTHONPATH=$work/site python3 -m schemathesis.cli run "${urls[0]}/openapi.json" --url "${urls[0]}" \
+  # It leaves what it saw in the folder where it runs.
+  cd "$work" && PYTHONPATH=$work/site python3 -m schemathesis.cli run "${urls[0]}/openapi.json" --url "${urls[0]}" \
     --header "Authorization: Bearer $token" --max-examples "${CASES:-20}" --workers 1 --no-color \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
     --exclude-path-regex '^/v1/cluster/|/sessions' --suppress-health-check=all

@@ -101,6 +101,15 @@ async fn shown(client: &Client, account: &Account, things: &Things, operator: &s
     replies
 }
 
+/// Whether what the sample is about may be gone afterwards. Making all anew for each route would take most of the time.
+fn takes_away(route: &Route) -> bool {
+    let ends =
+        ["logout", "password", "refresh", "revoke", "rotate", "recover", "rotate-secret", "get_rotate_key"];
+    route.method == "DELETE"
+        || ends.iter().any(|end| route.pattern.ends_with(end))
+        || route.pattern.contains("{session}")
+}
+
 /// Whose proof a route takes.
 fn proof<'p>(route: &Route, own: &'p str, account: &'p Account, operator: &'p str) -> &'p str {
     if of_keystone(route) || of_client_key(route) {
@@ -156,7 +165,9 @@ async fn l3_no_secret_of_any_route_is_told_anywhere() {
         if route.pattern.ends_with("/backup") {
             continue;
         }
-        things.renew(&client, route).await;
+        if takes_away(route) {
+            things.renew(&client, route).await;
+        }
         let sample = things.sample(route);
         let own = sample.proof(&account.token).to_owned();
         handed_out(&sample.body.clone().unwrap_or_default(), &mut secrets);
