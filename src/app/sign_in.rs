@@ -18,7 +18,7 @@ use super::{App, Failure, Request};
 use crate::auth::hasher::Checked;
 use crate::auth::password::Password;
 use crate::domain::lockout::{RefusedSignIn, Why};
-use crate::domain::session::{NewRefresh, NewSession, Proof};
+use crate::domain::session::{Family, NewRefresh, NewSession, Proof};
 use crate::domain::user::UserStatus;
 use crate::domain::{
     AccountId, Action, Actor, Command, Email, Expectation, Lifetime, PasswordHash, Principal, Rejection,
@@ -126,7 +126,8 @@ impl App {
             match self.open_session(&view, account, &principal, proof, terms, &request.step(attempt)).await {
                 // The password row changed meanwhile: by a rehash of another sign-in, or by a new password.
                 Err(Failure::Rejected(Rejection::BadCredentials)) if attempt + 1 < ATTEMPTS => {}
-                Ok(tokens) => {
+                Ok(None) => return Err(Rejection::BadCredentials.into()),
+                Ok(Some(tokens)) => {
                     if needs_rehash && purpose == Purpose::Stay {
                         self.rehash(account, user, stored.revision, password, request);
                     }
@@ -190,8 +191,11 @@ impl App {
         let login = name.unwrap_or_default();
         let found = service::find_key(&view, account, &hash)?;
         let named = name.map(|name| service::find_by_name(&view, account, name)).transpose()?;
-        let found = found
-            .filter(|(id, key)| key.is_good(self.now(&view)) && named.is_none_or(|named| named == Some(*id)));
+        // The name becomes the `sub` of a token of that family, where users have their ids.
+        let is_users = terms.family == Family::Keystone && login.parse::<UserId>().is_ok();
+        let found = found.filter(|(id, key)| {
+            key.is_good(self.now(&view)) && named.is_none_or(|named| named == Some(*id)) && !is_users
+        });
         let Some((id, _)) = found else {
             let refused = RefusedSignIn::new(None, login, Why::WrongKey);
             return Err(self.refuse(&view, Some(account), refused, request).await);
@@ -203,9 +207,13 @@ impl App {
             return Err(Failure::Disabled);
         }
         let proof = Proof::ApiKey { hash };
-        self.open_session(&view, account, &Principal::Service(id), proof, terms, request).await
+        let opened =
+            self.open_session(&view, account, &Principal::Service(id), proof, terms, request).await?;
+        opened.ok_or_else(|| Rejection::BadCredentials.into())
     }
 
+    /// `None` when the lock has the last word, and it is no. Trying that again would cost more than a wrong password
+    /// does, and so tell that this one is right.
     async fn open_session(
         &self,
         view: &View,
@@ -214,7 +222,7 @@ impl App {
         proof: Proof,
         terms: &Terms,
         request: &Request,
-    ) -> Result<Tokens, Failure> {
+    ) -> Result<Option<Tokens>, Failure> {
         let mut mint = self.mint(request)?;
         let id = SessionId::new(mint.session_id()?);
         let token = terms.refresh.map(|_| mint.refresh_token()).transpose()?;
@@ -230,8 +238,11 @@ impl App {
         let by = Actor::Anonymous;
         let command = Command { account, by, origin: request.origin.clone(), expect: Vec::new(), action };
         let done = self.execute(&command, request).await?;
+        if matches!(done.reply, Reply::SignInRefused { .. }) {
+            return Ok(None);
+        }
         let session = opened(&done, account)?;
-        self.issue(&done.view, account, session, None, done.at, token, &mut mint)
+        self.issue(&done.view, account, session, None, done.at, token, &mut mint).map(Some)
     }
 
     /// Writes a refusal down and says what the client may learn of it. What concerns no account that there is

@@ -44,6 +44,8 @@ mod requests;
 mod revocation;
 mod rodmena;
 mod schema;
+#[path = "../security/mod.rs"]
+mod security;
 mod simulation;
 mod stopping;
 mod supply;

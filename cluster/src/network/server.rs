@@ -127,7 +127,7 @@ async fn connection(
             if let Ok(_place) = places.try_acquire_owned() {
                 serve(peer, service, tls).await;
             } else {
-                tracing::warn!(node = %peer.from, "refused a peer's connection: it has too many");
+                tracing::warn!(node = %peer.from, "refused a peer's connection: there are too many");
             }
         }
         Ok(Ok(Greeted::Enrolment(start))) => {

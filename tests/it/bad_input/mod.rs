@@ -4,7 +4,7 @@
 mod bodies;
 mod elsewhere;
 mod passwords;
-mod proofs;
+pub(crate) mod proofs;
 
 use serde_json::json;
 

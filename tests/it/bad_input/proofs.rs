@@ -15,27 +15,32 @@ use crate::harness::{Account, World};
 use crate::requests::{Things, of_client_key};
 
 /// Makes tokens of an account with its real key, as only a node can.
-struct Forge {
-    kid: String,
-    private: Vec<u8>,
-    public: Vec<u8>,
-    claims: Value,
+pub(crate) struct Forge {
+    pub(crate) kid: String,
+    pub(crate) private: Vec<u8>,
+    pub(crate) public: Vec<u8>,
+    pub(crate) claims: Value,
 }
 
 impl Forge {
     fn new(account: &Account) -> Self {
-        let id = AccountId::parse(&account.id).unwrap();
+        Self::of(&account.id, &account.token)
+    }
+
+    /// With the claims of a genuine token.
+    pub(crate) fn of(account: &str, token: &str) -> Self {
+        let id = AccountId::parse(account).unwrap();
         let key = key::signing(&World::node(0).cluster().view(), id).unwrap();
         let place = Place { account: id.as_str(), record: &key.id, purpose: "signing key" };
         let sealer = Kek::read_file(World::key_file()).unwrap();
         let private = sealer.open(&place, key.private.as_bytes()).unwrap().expose().clone();
-        let payload = account.token.split('.').nth(1).unwrap();
+        let payload = token.split('.').nth(1).unwrap();
         let claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
         Self { kid: key.id, private, public: key.public, claims }
     }
 
     /// The account's genuine claims, with some replaced; null takes one away.
-    fn claims(&self, changes: &Value) -> Value {
+    pub(crate) fn claims(&self, changes: &Value) -> Value {
         let mut claims = self.claims.clone();
         for (name, value) in changes.as_object().unwrap() {
             if value.is_null() {

@@ -1,6 +1,7 @@
 //! Machines come in by a token, once each; whatever is wrong changes nothing.
 
 use std::fs;
+use std::process::Stdio;
 use std::time::Duration;
 
 use conclave::app::nodes::{NotEnrolled, Ticket, enrol};
@@ -157,6 +158,28 @@ async fn a_token_that_is_not_good_lets_nobody_in_and_changes_nothing() {
     crew.start(1);
     crew.ready(1).await;
     crew.voters(0, 3).await;
+}
+
+#[tokio::test]
+async fn of_many_machines_with_one_token_one_gets_in() {
+    let mut crew = Crew::new(4, "");
+    crew.start(0);
+    crew.ready(0).await;
+    let token = crew.token(0, &[]);
+    let trying: Vec<_> = (1..4)
+        .map(|machine| {
+            let mut command = crew.command(machine, &["join", "--no-start"]);
+            command.env("CONCLAVE_JOIN_TOKEN", &token);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let ended: Vec<_> = trying.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+    let won = ended.iter().filter(|output| output.status.success()).count();
+    assert_eq!(won, 1, "{:?}", ended.iter().map(said).collect::<Vec<_>>());
+    for output in ended.iter().filter(|output| !output.status.success()) {
+        assert!(said(output).contains("was used by another node"), "{}", said(output));
+        assert!(!said(output).contains(&token), "a secret is said");
+    }
 }
 
 #[tokio::test]

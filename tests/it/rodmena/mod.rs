@@ -157,6 +157,16 @@ impl Holder {
         Self { key: key.text.clone(), user_key, recovery, untold: untold.text }
     }
 
+    /// The id of the key of its user.
+    pub(crate) fn user_key_id(&self) -> &str {
+        &self.user_key.0
+    }
+
+    /// The key of its user, the client key, and what replaces that when it is lost.
+    pub(crate) fn secrets(&self) -> (String, String, String) {
+        (self.user_key.1.clone(), self.key.clone(), self.recovery.clone())
+    }
+
     /// Brings about that the route has something to change.
     pub(crate) async fn prepare(&self, client: &Client, route: &Route) {
         let key = Key::with(client, &self.key);
