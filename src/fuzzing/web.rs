@@ -9,6 +9,7 @@ use warp::http::{HeaderMap, Method, Uri};
 
 use super::{found, must, utf8};
 use crate::api::call::{CONSISTENCY, Call, IDEMPOTENCY_KEY};
+use crate::api::docs::{ReadsBody, ReadsQuery};
 use crate::api::keystone::body::{basic, joined, scopes};
 use crate::api::reply::{PageQuery, cursor};
 use crate::api::routes::Routes;
@@ -25,7 +26,7 @@ use crate::telemetry::trace;
 
 /// A body, read as that of each operation. A refusal is one of the client's fault and quotes no value.
 pub(super) fn body(data: &[u8]) {
-    static READERS: LazyLock<Vec<fn(&[u8]) -> Result<(), Problem>>> = LazyLock::new(|| docs::readers().0);
+    static READERS: LazyLock<Vec<ReadsBody>> = LazyLock::new(|| docs::readers().0);
     assert!(READERS.len() > 20, "no bodies");
     for reads in READERS.iter() {
         if let Err(problem) = reads(data) {
@@ -54,8 +55,7 @@ fn is_refusal(problem: &Problem, data: &[u8]) {
 
 /// A query, read as that of each operation; and a cursor.
 pub(super) fn query(data: &[u8]) {
-    static READERS: LazyLock<Vec<fn(Option<&str>) -> Result<(), Problem>>> =
-        LazyLock::new(|| docs::readers().1);
+    static READERS: LazyLock<Vec<ReadsQuery>> = LazyLock::new(|| docs::readers().1);
     assert!(READERS.len() > 10, "no queries");
     let Some(text) = utf8(data) else { return };
     for reads in READERS.iter() {

@@ -127,7 +127,7 @@ fn code() -> Vec<(String, usize, String)> {
                 .any(|part| name.contains(part));
             if path.is_dir() {
                 folders.push(path);
-            } else if name.ends_with(".rs") && !is_test {
+            } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test {
                 let text = fs::read_to_string(&path).unwrap();
                 let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
                 let code = text[..end].lines().map(|line| line.split("//").next().unwrap_or_default());

@@ -69,8 +69,7 @@ fn what_we_promise_with_is_pinned() {
         assert!(version.starts_with('='), "{name} is {version}, and not one exact version");
     }
     // CVE-2026-25537: before it a claim of the wrong type counted as absent.
-    let versions: Vec<(u64, u64)> =
-        packages(&lock()).iter().filter_map(|package| jwt_version(package)).collect();
+    let versions: Vec<(u64, u64)> = packages(&lock()).iter().filter_map(jwt_version).collect();
     assert!(!versions.is_empty() && versions.iter().all(|version| *version >= (10, 3)), "{versions:?}");
 }
 

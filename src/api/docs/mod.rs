@@ -24,6 +24,8 @@ use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
 use warp::reply::Response;
 
 pub(super) use operation::{Group, Operation};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use operation::{ReadsBody, ReadsQuery};
 
 use super::call::Call;
 use super::{Answer, Api, LimitClass, Route, health, iam, in_class, keystone, native, rodmena, route};
@@ -64,7 +66,7 @@ pub fn document() -> &'static [u8] {
 
 /// How the bodies and the queries of all operations are read, for fuzzing.
 #[cfg(any(test, feature = "fuzzing"))]
-pub(crate) fn readers() -> (Vec<operation::ReadsBody>, Vec<operation::ReadsQuery>) {
+pub(crate) fn readers() -> (Vec<ReadsBody>, Vec<ReadsQuery>) {
     let groups = operations();
     let reads = groups.iter().flat_map(|group| &group.operations).map(Operation::reads);
     let (bodies, queries): (Vec<_>, Vec<_>) = reads.unzip();
