@@ -33,6 +33,8 @@ pub(crate) enum Fault {
     CpuStarved,
     NoDescriptors,
     Overlap,
+    /// The same with five nodes, two of which may be down.
+    OverlapFive,
 }
 
 /// What is special about a fault.
@@ -56,7 +58,7 @@ const KEPT: u64 = 1_300;
 const OFTEN: &str = "snapshot_every = 200\n";
 
 impl Fault {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::KillLeader,
         Self::PauseLeader,
         Self::IsolateLeader,
@@ -78,6 +80,7 @@ impl Fault {
         Self::RollingRestart,
         Self::CpuStarved,
         Self::NoDescriptors,
+        Self::OverlapFive,
     ];
 
     pub(crate) fn plan(self) -> Plan {
@@ -110,6 +113,7 @@ impl Fault {
             Self::RollingRestart => plan("rolling-restart", 2, 0),
             Self::CpuStarved => plan("cpu-starved", 3, 0),
             Self::NoDescriptors => plan("no-descriptors", 3, 0),
+            Self::OverlapFive => Plan { machines: 5, settings: OFTEN, ..plan("overlap-five", 1, 0) },
             Self::Overlap => Plan { settings: OFTEN, ..plan("overlap", 1, 1) },
         }
     }
@@ -148,7 +152,7 @@ impl Fault {
             Self::RollingRestart => rolling_restart(site, leader, &others).await,
             Self::CpuStarved => crate::limits::starve(site, leader, FOR).await,
             Self::NoDescriptors => crate::limits::no_descriptors(site, leader, FOR).await,
-            Self::Overlap => crate::nemesis::rage(site).await,
+            Self::Overlap | Self::OverlapFive => crate::nemesis::rage(site).await,
         }
         site.settle().await;
     }

@@ -29,11 +29,13 @@ mod runs;
 mod site;
 
 use std::ffi::OsString;
-use std::process::ExitCode;
+use std::io::Read as _;
+use std::process::{ExitCode, Stdio};
 
 use clap::Parser;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use runs::Choice;
 
@@ -42,10 +44,28 @@ fn main() -> ExitCode {
     let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = threads.expect("a runtime");
     let is_good = match choice.inside {
-        Some(owner) => runtime.block_on(runs::all(owner, &choice)),
+        Some(owner) => runtime.block_on(inside(owner, &choice)),
         None => runtime.block_on(outside()),
     };
     if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Tries everything, unless the outer one is gone, even by `kill -9`: then this cleans up in its place.
+async fn inside(owner: u32, choice: &Choice) -> bool {
+    let (gone, is_gone) = oneshot::channel();
+    std::thread::spawn(move || {
+        // What holds the other end says nothing, and ends when it does.
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        let _ = gone.send(());
+    });
+    tokio::select! {
+        is_good = runs::all(owner, choice) => is_good,
+        _ = is_gone => {
+            runs::forget(choice);
+            net::close(owner);
+            false
+        }
+    }
 }
 
 /// Runs this again in a hub of its own, and cleans up.
@@ -64,15 +84,18 @@ async fn outside() -> bool {
         OsString::from(folder.path()),
     ]);
     // Ctrl-C is for us: the inner one is told by its end.
-    let mut inner = command.process_group(0).spawn().expect("the inner one runs");
+    let mut inner = command.process_group(0).stdin(Stdio::piped()).spawn().expect("the inner one runs");
     let mut interrupted = signal(SignalKind::interrupt()).unwrap();
     let mut terminated = signal(SignalKind::terminate()).unwrap();
+    // Held until here: waiting for a process closes what it reads from.
+    let lifeline = inner.stdin.take();
     let is_good = tokio::select! {
         status = inner.wait() => status.is_ok_and(|status| status.success()),
         _ = interrupted.recv() => false,
         _ = terminated.recv() => false,
     };
     let _ = inner.kill().await;
+    drop(lifeline);
     net::close(owner);
     is_good
 }

@@ -91,6 +91,13 @@ pub(crate) async fn all(owner: u32, choice: &Choice) -> bool {
     rows.iter().all(Row::is_good)
 }
 
+/// Removes what clusters leave where nobody else does.
+pub(crate) fn forget(choice: &Choice) {
+    if let Some(folder) = &choice.folder {
+        let _ = fs::remove_dir_all(folder);
+    }
+}
+
 /// One run, whose failure ends nothing else.
 async fn attempt(owner: u32, choice: &Choice, (fault, plan): (Fault, Plan), seed: u64, row: &mut Row) {
     let folder = choice.folder.as_ref().unwrap().join(format!("{}-{seed}", plan.name));
