@@ -4,16 +4,20 @@
 //! A log that cannot be written is final: the node stops. Disks of one cluster are alike and fill alike, so without
 //! this all nodes would stop, one after the other, and with them all reads. So the leader keeps back what
 //! elections, membership and the next snapshot need: commands are refused, nothing of them is done, and everything
-//! else goes on until there is room.
+//! else goes on until there is room. Another node may have room, so it hands over, to one after the other around the
+//! circle: each of them does likewise, and the first that has room keeps the lead.
 
 use std::path::PathBuf;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::time;
+use openraft::async_runtime::watch::WatchReceiver;
+use tokio::time::{self, Instant};
 
 use crate::core::Core;
+use crate::identity::NodeId;
+use crate::membership::handover;
 use crate::usage;
 
 /// Whether the disk is nearly full, as it was seen last.
@@ -44,6 +48,7 @@ impl Space {
 /// Looks again and again, until the node is gone.
 pub(crate) async fn watch(core: Weak<Core>, folder: PathBuf) {
     let mut tick = time::interval(BETWEEN_LOOKS);
+    let mut next_try = Instant::now();
     tick.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
@@ -54,12 +59,35 @@ pub(crate) async fn watch(core: Weak<Core>, folder: PathBuf) {
         if let Ok(Some(free_bytes)) = looking {
             core.space.see(free_bytes, core.store.snapshot().map_or(0, |snapshot| snapshot.bytes));
         }
+        if core.space.is_short() && core.leads() && Instant::now() >= next_try {
+            step_aside(&core).await;
+            next_try = Instant::now() + BETWEEN_TRIES;
+        }
+    }
+}
+
+async fn step_aside(core: &Core) {
+    let voters: Vec<NodeId> = {
+        let metrics = core.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.voter_ids().map(NodeId).collect()
+    };
+    let (before, after): (Vec<NodeId>, Vec<NodeId>) =
+        voters.into_iter().filter(|voter| *voter != core.node()).partition(|voter| *voter < core.node());
+    for voter in after.into_iter().chain(before) {
+        match handover::transfer(core, Some(voter), Instant::now() + HAND_OVER).await {
+            Ok(leader) => return tracing::warn!(%leader, "handed over: the disk is nearly full"),
+            Err(error) => tracing::info!(%voter, %error, "did not take over"),
+        }
     }
 }
 
 /// Beside the room for a snapshot. What is written between two looks fits into it many times.
 const KEPT_BACK_BYTES: u64 = 64 << 20;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+/// Where all disks are full the lead goes round, and must not go fast.
+const BETWEEN_TRIES: Duration = Duration::from_secs(10);
+const HAND_OVER: Duration = Duration::from_secs(4);
 
 #[cfg(test)]
 mod tests {
