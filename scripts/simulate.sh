@@ -31,8 +31,10 @@ cc -shared -fPIC -O1 -o "$work/fixed.so" "$work/fixed.c"
 
 binary=${BIN:-}
 if [ -z "$binary" ]; then
-    cargo test -p conclave-cluster --lib --locked --no-run --message-format=json-render-diagnostics > "$work/built"
-    binary=$(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$work/built" | tail -n 1)
+    # SCOPE=--workspace takes what `cargo test --workspace` has built.
+    cargo test "${SCOPE:---package=conclave-cluster}" --lib --locked --no-run \
+        --message-format=json-render-diagnostics > "$work/built"
+    binary=$(sed -n 's/.*"executable":"\([^"]*\/conclave_cluster-[^"]*\)".*/\1/p' "$work/built" | tail -n 1)
 fi
 
 # One line for each seed: seed, ok or failed, what it came to.

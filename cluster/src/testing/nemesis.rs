@@ -199,7 +199,7 @@ async fn fail_sync(world: &World, random: &Random, id: NodeId) -> Result<(), Str
 /// Sometimes the leader goes with it: then those who come back first are a majority that may lack something.
 async fn crash(world: &World, random: &Random, id: NodeId) -> Result<(), String> {
     let leader = world.leader().map(|leader| leader.identity().node);
-    let other = leader.filter(|leader| *leader != id && random.per_mille(300));
+    let other = leader.filter(|leader| *leader != id && random.per_mille(400));
     world.crash(id);
     if let Some(other) = other {
         world.crash(other);
