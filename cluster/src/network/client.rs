@@ -19,7 +19,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::frame::{Frame, Hello, Welcome, read_frame, read_greeting, write_frame, write_greeting};
 use super::tls::{Ends, Tls};
-use super::{Channel, Peer, TransportError};
+use super::{Channel, Peer, TransportError, socket};
 use crate::identity::NodeId;
 use crate::pki;
 
@@ -156,7 +156,7 @@ impl Link {
         };
         refused(self.peer.node, None)?;
         let stream = TcpStream::connect(&self.peer.addr).await?;
-        stream.set_nodelay(true)?;
+        socket::set(&stream)?;
         let name = self.tls.name_of(self.peer.node).map_err(io::Error::other)?;
         let ends = self.tls.ends();
         let mut stream = ends.connector.connect(name, stream).await?;

@@ -22,6 +22,7 @@ mod door_tests;
 pub(crate) mod doors;
 pub(crate) mod frame;
 pub(crate) mod server;
+mod socket;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tls;

@@ -23,7 +23,7 @@ use super::client::Client;
 use super::doors::{Door, Doors};
 use super::frame::{Frame, Hello, Welcome, read_frame, read_greeting, write_frame, write_greeting};
 use super::tls::{ENROLMENT, Tls};
-use super::{Channel, Peer, Service, Transport, TransportError};
+use super::{Channel, Peer, Service, Transport, TransportError, socket};
 use crate::enrol::Desk;
 use crate::identity::NodeId;
 use crate::pki;
@@ -146,7 +146,7 @@ async fn connection(
 
 /// Reads the first message of TLS.
 pub(crate) async fn begin(stream: TcpStream) -> io::Result<StartHandshake<TcpStream>> {
-    stream.set_nodelay(true)?;
+    socket::set(&stream)?;
     LazyConfigAcceptor::new(Acceptor::default(), stream).await
 }
 

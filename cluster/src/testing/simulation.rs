@@ -122,7 +122,7 @@ fn simulation_replays_exactly() {
 }
 
 /// Here, beside everything else; scripts/simulate.sh runs more.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 200;
 const THREADS: u64 = 2;
 const CLIENTS: u64 = 4;
 const FIGHT: Duration = Duration::from_secs(4);

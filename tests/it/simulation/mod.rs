@@ -11,6 +11,7 @@
 //! seed replays is told at `conclave_cluster::testing`; ids and keys are drawn anew each time.
 
 mod history;
+mod orders;
 mod people;
 mod system;
 

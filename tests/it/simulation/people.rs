@@ -4,20 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use conclave::app::refresh::Asked;
-use conclave::app::{App, Caller, Failure, Request};
-use conclave::auth::mint::ApiKeyForm;
+use conclave::app::{App, Failure};
 use conclave::auth::token::SecretHash;
-use conclave::domain::session::{self, Family};
-use conclave::domain::{
-    Action, ApiKeyId, Principal, Rejection, Reply, ServiceId, SessionId, UserName, authority,
-};
+use conclave::domain::session;
+use conclave::domain::{Action, Principal, Rejection, ServiceId, authority};
 use conclave::replica::Freshness;
 use conclave_cluster::View;
 use conclave_cluster::testing::Random;
 use tokio::time::{self, Instant};
 
 use super::history::{History, Key, PERMISSION, Register, Service, Token, request};
+use super::orders::{Carried, End, Order, is_for_now, strange};
 use super::system::{Bug, System};
 
 pub(super) struct Person {
@@ -26,47 +23,6 @@ pub(super) struct Person {
     random: Random,
     history: History,
     sent: AtomicU64,
-}
-
-/// What somebody wants done.
-#[derive(Debug)]
-enum Order {
-    Create(String),
-    AddKey(ServiceId),
-    SignIn(String),
-    Refresh(String),
-    Act(Box<Action>),
-}
-
-/// What an order came to, the same however often it is sent.
-#[derive(Debug)]
-struct Carried {
-    revision: u64,
-    service: Option<ServiceId>,
-    key: Option<(ApiKeyId, String)>,
-    session: Option<SessionId>,
-    /// What the rules said to an action.
-    changed: Option<bool>,
-    refresh: Option<String>,
-    access: Option<String>,
-}
-
-impl Carried {
-    /// But for the access token, which says what roles there are by now.
-    fn is_the_same(&self, other: &Self) -> bool {
-        let of = |one: &Self| {
-            (one.revision, one.service, one.key.clone(), one.session, one.changed, one.refresh.clone())
-        };
-        of(self) == of(other)
-    }
-}
-
-/// What became of an order.
-enum End {
-    Done(Carried),
-    Refused(Failure),
-    /// The run was over first.
-    Unknown,
 }
 
 impl Person {
@@ -426,63 +382,7 @@ impl Person {
         if !self.system.has(Bug::RetriesAsNew) {
             request = request.keyed(self.history.account.as_str(), "", name, "simulated", b"");
         }
-        Some(self.carry_out(order, &app, &request).await)
-    }
-
-    async fn carry_out(&self, order: &Order, app: &App, request: &Request) -> Result<Carried, Failure> {
-        let nothing = Carried {
-            revision: 0,
-            service: None,
-            key: None,
-            session: None,
-            changed: None,
-            refresh: None,
-            access: None,
-        };
-        let account = self.history.account;
-        let carried = match order {
-            Order::Create(name) => {
-                let (caller, form) = (self.root(app, request).await?, ApiKeyForm::Prefixed);
-                let name = UserName::parse(name).unwrap();
-                let making = app.create_service_account(&caller, name, Vec::new(), form, None, request);
-                let (id, key, done) = making.await?;
-                let key = Some((key.id, key.key.expose().clone()));
-                Carried { revision: done.revision, service: Some(id), key, ..nothing }
-            }
-            Order::AddKey(service) => {
-                let caller = self.root(app, request).await?;
-                let (key, done) = app.add_api_key(&caller, *service, None, None, request).await?;
-                let key = Some((key.id, key.key.expose().clone()));
-                Carried { revision: done.revision, key, ..nothing }
-            }
-            Order::SignIn(key) => {
-                let terms = app.native_key_terms();
-                let tokens = app.sign_in_with_key(account, None, key, &terms, request).await?;
-                let (session, access) = (Some(tokens.session.id), Some(tokens.access.expose().clone()));
-                Carried { revision: tokens.revision, session, access, ..nothing }
-            }
-            Order::Refresh(shown) => {
-                let asked = Asked { family: Family::Native, token: shown, scope: None, client: None };
-                let tokens = app.refresh(account, &asked, request).await?;
-                let refresh = tokens.refresh.map(|token| token.expose().clone());
-                Carried { revision: tokens.revision, session: Some(tokens.session.id), refresh, ..nothing }
-            }
-            Order::Act(action) => {
-                let caller = self.root(app, request).await?;
-                let order = caller.orders(request, Vec::new(), Action::clone(action));
-                let done = app.execute(&order, request).await?;
-                let changed = if let Reply::Changed(changed) = done.reply { Some(changed) } else { None };
-                Carried { revision: done.revision, changed, ..nothing }
-            }
-        };
-        Ok(carried)
-    }
-
-    /// The root user, whose token is good all the time.
-    async fn root(&self, app: &App, request: &Request) -> Result<Caller, Failure> {
-        let view = app.view(Freshness::Linearizable, request.deadline).await?;
-        let token = self.history.told().root_token.clone();
-        app.authenticate(&view, &token)
+        Some(order.carry_out(&self.history, &app, &request).await)
     }
 
     fn pick_app(&self) -> Option<Arc<App>> {
@@ -495,26 +395,5 @@ impl Person {
         let count = told.services.len() as u64;
         let index = usize::try_from((count > 0).then(|| self.random.below(count))?).unwrap();
         Some((index, told.services[index].id))
-    }
-}
-
-/// Whether the same may be tried again.
-fn is_for_now(failure: &Failure) -> bool {
-    matches!(
-        failure,
-        Failure::Unavailable(_)
-            | Failure::Busy { .. }
-            | Failure::Limited(_)
-            | Failure::Upgrading(_)
-            | Failure::Revision(_)
-            | Failure::NotReady
-    )
-}
-
-fn strange(what: &str, end: &End) -> String {
-    match end {
-        End::Done(carried) => format!("{what} came to {carried:?}"),
-        End::Refused(failure) => format!("{what} was refused: {failure:?}"),
-        End::Unknown => format!("{what} came to nothing"),
     }
 }
