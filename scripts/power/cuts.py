@@ -96,25 +96,34 @@ def many(make, thousands, _seed):
 
 
 def control(make, _cycles, _seed):
-    """The same with a disk that lies: syncs say that they succeeded, and do nothing. Must lose something."""
+    """The same with a disk that lies: syncs say that they succeeded, and do nothing. Must lose something, if not at
+    once: the system writes some of it by itself, at times of its own."""
+    for _ in range(5):
+        told = lying(make)
+        if told:
+            return told
+    raise Failed("a disk that syncs nothing loses nothing, five times: the cuts cut nothing")
+
+
+def lying(make):
+    syncs = "fsync,fdatasync,sync_file_range"
     with make(1) as rig:
         node = rig.nodes[0]
         rig.start()
         load = Load(rig)
         node.stop()
-        node.start(["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync",
-                    "-e", "inject=fsync,fdatasync:retval=0"])
+        node.start(["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={syncs}",
+                    "-e", f"inject={syncs}:retval=0"])
         rig.ready()
         load.begin(WRITERS)
         load.until_acked(50)
         rig.cut_power([node])
         load.end()
         node.start()
+        acked = f"{len(load.acked)} writes acknowledged over syncs that do nothing"
         try:
             rig.ready()
             lost = len(load.lost(node))
         except Failed:
-            return f"{len(load.acked)} writes acknowledged over syncs that do nothing: the node does not start"
-        if lost == 0:
-            raise Failed("a disk that syncs nothing loses nothing: the cuts cut nothing")
-        return f"{len(load.acked)} writes acknowledged over syncs that do nothing: {lost} lost, as must be"
+            return f"{acked}: the node does not start"
+        return f"{acked}: {lost} lost, as must be" if lost else None

@@ -25,6 +25,7 @@ pub(crate) struct SimLog {
     run: u64,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing of its own that may be so")]
 struct Content {
     random: Random,
     /// What would be found after a crash.
@@ -40,6 +41,8 @@ struct Content {
     fails: bool,
     /// One has failed in this run of the node.
     has_failed: bool,
+    /// And the node was told so.
+    has_told: bool,
     /// The newest vote that was said to be synced.
     promised: Option<VoteRecord>,
     /// A rule of Raft that the node has broken.
@@ -76,6 +79,7 @@ impl SimDisk {
             bug,
             fails: false,
             has_failed: false,
+            has_told: false,
             promised: None,
             broken: None,
             slowness: USUAL_SYNC_MS,
@@ -90,6 +94,11 @@ impl SimDisk {
     /// Whether a sync has failed in this run of the node.
     pub(crate) fn has_failed(&self) -> bool {
         self.content().has_failed
+    }
+
+    /// Whether a sync has failed in this run of the node, and something that waited for it was told so.
+    pub(crate) fn has_told_of_failure(&self) -> bool {
+        self.content().has_told
     }
 
     /// A rule of Raft that the node has broken on this disk, if it has.
@@ -121,7 +130,7 @@ impl SimDisk {
     pub(crate) fn open(&self) -> SimLog {
         let mut content = self.content();
         content.run += 1;
-        (content.fails, content.has_failed) = (false, false);
+        (content.fails, content.has_failed, content.has_told) = (false, false, false);
         let (held, promised) = (content.seen.vote, content.promised);
         // A disk that lies is not asked what it promised: the cluster must show it.
         if held < promised && !matches!(content.bug, Bug::LyingLog | Bug::IgnoredSyncError) {
@@ -220,7 +229,9 @@ impl Content {
     /// What was written stays where it is: some of it may have reached the disk all the same.
     fn fail_all(&mut self) -> Vec<Done> {
         self.is_syncing = false;
-        self.unsynced.iter_mut().filter_map(|(_, done)| done.take()).collect()
+        let waiting: Vec<Done> = self.unsynced.iter_mut().filter_map(|(_, done)| done.take()).collect();
+        self.has_told |= !waiting.is_empty();
+        waiting
     }
 
     /// Whether what belongs to this run of the node still works.
@@ -236,6 +247,7 @@ impl SimLog {
     fn write(&self, write: Write, done: Option<Done>) -> io::Result<()> {
         let mut content = self.disk.content();
         if let Err(error) = content.check(self.run) {
+            content.has_told |= content.run == self.run && done.is_some();
             drop(content);
             if let Some(done) = done {
                 done(Err(io::Error::new(error.kind(), "the log takes no more")));

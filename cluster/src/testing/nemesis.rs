@@ -182,12 +182,12 @@ async fn fail_sync(world: &World, random: &Random, id: NodeId) -> Result<(), Str
     let Some(node) = world.node(id) else { return Ok(()) };
     world.log(id).fail();
     for _ in 0..100 {
-        if world.log(id).has_failed() {
+        if world.log(id).has_told_of_failure() {
             break;
         }
         time::sleep(Duration::from_millis(10)).await;
     }
-    if world.log(id).has_failed() {
+    if world.log(id).has_told_of_failure() {
         time::sleep(random.millis(100, 1_000)).await;
         if !world.forgives_syncs() && node.core().fatal.borrow().is_none() {
             return Err(format!("node {id} goes on after a failed sync"));

@@ -1,8 +1,9 @@
 //! What must never be seen, in any run, at any time.
 //!
-//! Of Raft: one leader a term; a leader's log holds every entry committed in an earlier term; at a committed index
-//! all logs hold the same entry, byte for byte; what a node has applied, and its revision, never go back while it
-//! runs. (That votes go back on no disk, not over a crash either, is looked after by the disk itself.) Of ours:
+//! Of Raft: leaders follow each other by term, and within a term by node: openraft lets a node of a higher id be elected
+//! after one of a lower id, and never the other way; a leader's log holds every entry committed under earlier leaders;
+//! at a committed index all logs hold the same entry, byte for byte; what a node has applied, and its revision, never
+//! go back while it runs. (That votes go back on no disk, not over a crash either, is looked after by the disk itself.) Of ours:
 //! equal digests at equal revisions.
 //!
 //! It looks from outside, every few milliseconds of a run, at what nodes show and disks hold.
@@ -22,8 +23,8 @@ use crate::log::LogEntry;
 pub(crate) struct Watch {
     /// The digest at each revision that any node has shown.
     digests: BTreeMap<u64, u128>,
-    /// Who led in a term.
-    leaders: BTreeMap<u64, NodeId>,
+    /// Who led in a term, in their order.
+    leaders: BTreeMap<u64, Vec<NodeId>>,
     /// Entries that somebody has applied.
     committed: BTreeMap<u64, LogEntry>,
     nodes: BTreeMap<NodeId, Shown>,
@@ -91,14 +92,17 @@ impl Watch {
             let metrics = metrics.borrow_watched();
             (metrics.current_term, metrics.state == ServerState::Leader)
         };
-        if !leads || self.leaders.get(&term) == Some(&id) {
+        let of_term = self.leaders.entry(term).or_default();
+        if !leads || of_term.contains(&id) {
             return Ok(());
         }
-        if let Some(other) = self.leaders.insert(term, id) {
-            return Err(format!("nodes {other} and {id} both lead in term {term}"));
+        if let Some(other) = of_term.iter().find(|other| **other > id) {
+            return Err(format!("node {id} leads in term {term} after node {other}"));
         }
+        of_term.push(id);
         let mut committed = self.committed.values().rev();
-        let Some(entry) = committed.find(|entry| entry.position.term < term) else { return Ok(()) };
+        let is_earlier = |entry: &&LogEntry| (entry.position.term, entry.position.node) < (term, id.0);
+        let Some(entry) = committed.find(is_earlier) else { return Ok(()) };
         let index = entry.position.index;
         let is_purged = log.purged().is_some_and(|purged| purged.index >= index);
         if is_purged || log.entry(index).as_ref() == Some(entry) {
