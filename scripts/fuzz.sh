@@ -36,8 +36,7 @@ build() {
   # The same versions as in the program; cargo adds what only fuzzing needs.
   cp Cargo.lock tests/fuzz/Cargo.lock
   cargo_fuzz build one
-  # The newest, should there be one of another toolchain.
-  PROGRAM=$(ls -t "$FOLDER"/*/release/one | head -n 1)
+  PROGRAM=$FOLDER/$(rustc -vV | sed -n 's/^host: //p')/release/one
 }
 
 run() {
