@@ -99,7 +99,7 @@ fn what_people_are_told_fits_together_whatever_goes_wrong() {
 #[test]
 fn bugs_that_are_put_in_are_found() {
     for bug in [Bug::NoBarrier, Bug::OwnClock, Bug::RetriesAsNew, Bug::SpentAtTheEdge] {
-        let found = (1..=40).find_map(|seed| {
+        let found = (1..=120).find_map(|seed| {
             let run = testing::run(seed, |random| fight(random, bug));
             run.err().map(|reason| (seed, reason))
         });
