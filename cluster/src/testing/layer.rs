@@ -29,7 +29,8 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// A cluster of this size, without spares.
+    /// A cluster of this size, without spares. Requests are remembered for a day, as in a real one: clocks jump by an
+    /// hour, and with a memory shorter than that a retry after a jump is a new request.
     pub fn of(founders: u64) -> Self {
         Self {
             founders,
@@ -37,7 +38,7 @@ impl Setup {
             promotes: true,
             snapshot_every: 60,
             log_kept: 20,
-            limits: Limits { history_ms: 5_000, requests_ms: 120_000, ..Limits::default() },
+            limits: Limits { history_ms: 5_000, requests_ms: 24 * 3_600_000, ..Limits::default() },
             bug: Bug::None,
         }
     }
