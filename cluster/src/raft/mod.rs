@@ -113,8 +113,8 @@ fn millis(duration: Duration) -> u64 {
 pub(crate) const MOST_ENTRY_BYTES: usize = 4 << 20;
 /// Entries of one read of the log, in bytes of payload.
 pub(crate) const MOST_READ_BYTES: usize = 2 << 20;
-/// Time to send or install one part of a snapshot.
-pub(crate) const SNAPSHOT_STEP: Duration = Duration::from_secs(10);
+/// The longest that an answer to one part of a snapshot is waited for.
+pub(crate) const SNAPSHOT_STEP: Duration = Duration::from_secs(8);
 const MOST_ENTRIES_PER_MESSAGE: u64 = 512;
 /// Entries are dropped from the log in steps of this many.
 const PURGE_BATCH: u64 = 64;

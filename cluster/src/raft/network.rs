@@ -134,7 +134,8 @@ impl Connection {
         let SnapshotData::Sent(mut reader) = snapshot.snapshot else {
             return Err(unreachable("there is no snapshot to read").into());
         };
-        let session = NEXT_SESSION.fetch_add(1, Ordering::Relaxed);
+        let vote_of_leader = vote_record(leader);
+        let session = session(vote_of_leader.term);
         let mut offset = 0;
         loop {
             let part = reader.next(SNAPSHOT_PART_BYTES).map_err(|error| unreachable(&error.to_string()))?;
@@ -142,8 +143,7 @@ impl Connection {
             let length = bytes.len() as u64;
             let part = Request::SnapshotPart { session, offset, bytes };
             offset += length;
-            let response =
-                self.ask(Channel::Snapshot, &part, RPCTypes::InstallSnapshot, SNAPSHOT_STEP).await?;
+            let response = self.ask_again(&part).await?;
             if response != (Response::SnapshotPart { next: offset }) {
                 return Err(unexpected().into());
             }
@@ -151,14 +151,31 @@ impl Connection {
         let end = Request::SnapshotEnd {
             session,
             length: offset,
-            vote: vote_record(leader),
+            vote: vote_of_leader,
             last: snapshot.meta.last_log_id.map(position),
             membership: convert::encode_membership(&snapshot.meta.last_membership)
                 .map_err(|error| unreachable(&error.to_string()))?,
         };
-        let response = self.ask(Channel::Snapshot, &end, RPCTypes::InstallSnapshot, SNAPSHOT_INSTALL).await?;
-        let Response::Snapshot { vote: answer } = response else { return Err(unexpected().into()) };
-        Ok(SnapshotResponse::new(vote(answer)))
+        loop {
+            match self.ask_again(&end).await? {
+                Response::Snapshot { vote: answer } => return Ok(SnapshotResponse::new(vote(answer))),
+                // It has everything, and is not through with it.
+                Response::SnapshotPart { next } if next == offset => {}
+                _ => return Err(unexpected().into()),
+            }
+        }
+    }
+
+    /// Asks until an answer comes in time, because a whole snapshot would have to be sent again for one message that
+    /// was lost. The receiver knows what it has had.
+    async fn ask_again(&self, request: &Request) -> RpcResult<Response> {
+        let mut ttl = SNAPSHOT_FIRST_STEP;
+        loop {
+            match self.ask(Channel::Snapshot, request, RPCTypes::InstallSnapshot, ttl).await {
+                Err(RPCError::Timeout(_)) if ttl < SNAPSHOT_STEP => ttl *= 2,
+                answered => return answered,
+            }
+        }
     }
 }
 
@@ -264,8 +281,16 @@ fn unexpected() -> RPCError<Types> {
     unreachable("an answer of the wrong kind")
 }
 
-/// Numbers the snapshots that this process sends, so that parts of two are never mixed.
-static NEXT_SESSION: AtomicU64 = AtomicU64::new(1);
+/// Numbers the snapshots that a node sends, so that parts of two are never mixed. After a restart it leads in another
+/// term, if ever.
+fn session(term: u64) -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    (term << SENT_IN_A_TERM_BITS) | (NEXT.fetch_add(1, Ordering::Relaxed) % (1 << SENT_IN_A_TERM_BITS))
+}
+
+/// A million snapshots in a term, then numbers come again.
+const SENT_IN_A_TERM_BITS: u32 = 20;
 const SNAPSHOT_PART_BYTES: usize = 256 << 10;
-/// Checking and storing a whole snapshot at the other end.
-const SNAPSHOT_INSTALL: Duration = Duration::from_mins(2);
+/// How long the first attempt to send a part waits for its answer, and each after it twice as long as the one before,
+/// up to [`SNAPSHOT_STEP`].
+const SNAPSHOT_FIRST_STEP: Duration = Duration::from_secs(2);

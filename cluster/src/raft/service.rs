@@ -1,11 +1,15 @@
 //! Raft's requests from other nodes.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
 };
 use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
+use tokio::time;
 
 use super::convert::{self, log_id, position, vote, vote_record};
 use super::machine_store::SnapshotData;
@@ -26,8 +30,26 @@ pub(crate) struct RaftService {
 struct Arriving {
     from: NodeId,
     session: u64,
-    writer: SnapshotWriter,
+    stage: Stage,
 }
+
+enum Stage {
+    Parts(SnapshotWriter),
+    /// All is here: its bytes, and what comes of it. It goes on when nobody waits.
+    Whole(u64, Shared<BoxFuture<'static, Installed>>),
+}
+
+impl Stage {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Parts(writer) => writer.bytes(),
+            Self::Whole(bytes, _) => *bytes,
+        }
+    }
+}
+
+/// What came of a snapshot.
+type Installed = Result<VoteRecord, String>;
 
 /// What a snapshot says of itself, from its sender.
 pub(crate) struct SnapshotEnd {
@@ -119,17 +141,22 @@ impl RaftService {
         bytes: &[u8],
     ) -> Result<Response, String> {
         let mut arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
-        if offset == 0 {
+        let is_known = |arriving: &Arriving| arriving.from == from && arriving.session == session;
+        if offset == 0 && !arriving.as_ref().is_some_and(is_known) {
             // A sender that began anew: what came of the last one goes.
             *arriving = None;
             let writer = self.store.receive_snapshot().map_err(text)?;
-            *arriving = Some(Arriving { from, session, writer });
+            *arriving = Some(Arriving { from, session, stage: Stage::Parts(writer) });
         }
-        let current =
-            arriving.as_mut().filter(|arriving| arriving.from == from && arriving.session == session);
-        let Some(Arriving { writer, .. }) = current else {
+        let Some(Arriving { stage, .. }) = arriving.as_mut().filter(|arriving| is_known(arriving)) else {
             return Err("this snapshot did not begin here".to_owned());
         };
+        let next = offset + bytes.len() as u64;
+        // Sent again because the answer was lost.
+        if next <= stage.bytes() {
+            return Ok(Response::SnapshotPart { next });
+        }
+        let Stage::Parts(writer) = stage else { return Err("this snapshot was whole".to_owned()) };
         if writer.bytes() != offset {
             return Err("a part of the snapshot is missing".to_owned());
         }
@@ -137,24 +164,50 @@ impl RaftService {
             *arriving = None;
             return Err(text(error));
         }
-        Ok(Response::SnapshotPart { next: offset + bytes.len() as u64 })
+        Ok(Response::SnapshotPart { next })
     }
 
+    /// Installs what has arrived. While that lasts, the sender is told so and asks again: so it need not wait long to
+    /// learn that a message was lost.
     async fn snapshot_end(&self, from: NodeId, end: SnapshotEnd) -> Result<Response, String> {
-        let arrived = self.arriving.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let arrived = arrived.filter(|arriving| {
-            arriving.from == from && arriving.session == end.session && arriving.writer.bytes() == end.length
+        let SnapshotEnd { length, .. } = end;
+        let installing = self.installing(from, end)?;
+        match time::timeout(INSTALL_STEP, installing).await {
+            Ok(installed) => Ok(Response::Snapshot { vote: installed? }),
+            Err(_) => Ok(Response::SnapshotPart { next: length }),
+        }
+    }
+
+    fn installing(
+        &self,
+        from: NodeId,
+        end: SnapshotEnd,
+    ) -> Result<Shared<BoxFuture<'static, Installed>>, String> {
+        let mut arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
+        let arrived = arriving.take_if(|arriving| {
+            arriving.from == from && arriving.session == end.session && arriving.stage.bytes() == end.length
         });
-        let Some(Arriving { writer, .. }) = arrived else {
-            return Err("this snapshot did not arrive whole".to_owned());
+        let installing = match arrived.map(|arriving| arriving.stage) {
+            None => return Err("this snapshot did not arrive whole".to_owned()),
+            Some(Stage::Whole(_, installing)) => installing,
+            Some(Stage::Parts(writer)) => {
+                let meta = SnapshotMetaOf::<Types> {
+                    last_log_id: end.last.map(log_id),
+                    last_membership: convert::decode_membership(&end.membership).map_err(text)?,
+                };
+                let snapshot =
+                    SnapshotOf::<Types, SnapshotData> { meta, snapshot: SnapshotData::Received(writer) };
+                let raft = self.raft.clone();
+                let installing = tokio::spawn(async move {
+                    let answer = raft.install_full_snapshot(vote(end.vote), snapshot).await.map_err(text)?;
+                    Ok(vote_record(&answer.vote))
+                });
+                installing.map(|ended| ended.unwrap_or_else(|error| Err(text(error)))).boxed().shared()
+            }
         };
-        let meta = SnapshotMetaOf::<Types> {
-            last_log_id: end.last.map(log_id),
-            last_membership: convert::decode_membership(&end.membership).map_err(text)?,
-        };
-        let snapshot = SnapshotOf::<Types, SnapshotData> { meta, snapshot: SnapshotData::Received(writer) };
-        let answer = self.raft.install_full_snapshot(vote(end.vote), snapshot).await.map_err(text)?;
-        Ok(Response::Snapshot { vote: vote_record(&answer.vote) })
+        let stage = Stage::Whole(end.length, installing.clone());
+        *arriving = Some(Arriving { from, session: end.session, stage });
+        Ok(installing)
     }
 }
 
@@ -178,3 +231,6 @@ fn vote_response(answer: &VoteResponse<Types>) -> Response {
 fn text(error: impl ToString) -> String {
     error.to_string()
 }
+
+/// How long a sender waits for a snapshot to be installed, before it is told that this takes longer.
+const INSTALL_STEP: Duration = Duration::from_secs(1);

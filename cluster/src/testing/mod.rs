@@ -52,6 +52,8 @@ mod membership;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
+mod snapshots;
+#[cfg(test)]
 mod suite;
 
 pub use bug::{Bug, FORGOTTEN};

@@ -31,6 +31,8 @@ struct Net {
     longest_us: u64,
     /// Messages from and to them wait.
     held: BTreeSet<NodeId>,
+    /// Requests for snapshots whose first answer was lost, while that is so.
+    unheard: Option<BTreeSet<Bytes>>,
 }
 
 /// What a caller hears of a request.
@@ -55,6 +57,7 @@ impl SimNetwork {
             repeats_per_mille: 0,
             longest_us: USUAL_LONGEST_US,
             held: BTreeSet::new(),
+            unheard: None,
         })))
     }
 
@@ -92,10 +95,16 @@ impl SimNetwork {
         self.net().repeats_per_mille = per_mille;
     }
 
+    /// The first answer to each message of a snapshot is lost from now on.
+    pub(crate) fn lose_snapshot_answers(&self) {
+        self.net().unheard = Some(BTreeSet::new());
+    }
+
     pub(crate) fn heal(&self) {
         let mut net = self.net();
         net.cut.clear();
         net.held.clear();
+        net.unheard = None;
         (net.loss_per_mille, net.repeats_per_mille) = (0, 0);
         net.longest_us = USUAL_LONGEST_US;
     }
@@ -137,6 +146,11 @@ impl SimNetwork {
             }
             time::sleep(HOLD_STEP).await;
         }
+    }
+
+    fn is_unheard(&self, channel: Channel, request: Bytes) -> bool {
+        let mut net = self.net();
+        channel == Channel::Snapshot && net.unheard.as_mut().is_some_and(|unheard| unheard.insert(request))
     }
 
     fn service(&self, node: NodeId) -> Option<(u64, Arc<dyn Service>)> {
@@ -194,7 +208,10 @@ impl SimTransport {
         let Some((run, service)) = self.network.service(target) else {
             return Some(Err(TransportError::NotSent { addr, reason: "nobody listens".to_owned() }));
         };
-        let answer = service.answer(self.node, channel, request).await;
+        let answer = service.answer(self.node, channel, request.clone()).await;
+        if self.network.is_unheard(channel, request) {
+            return None;
+        }
         if self.network.service(target).is_none_or(|(now, _)| now != run) {
             return Some(Err(TransportError::NoAnswer { addr, reason: "it crashed".to_owned() }));
         }

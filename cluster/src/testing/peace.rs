@@ -5,16 +5,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::world::World;
-use crate::handle::Cluster;
 use crate::state::View;
 
 /// Every node serves again, soon. `check` gets what each shows.
 pub async fn serves(world: &World, mut check: impl FnMut(&View) -> Result<(), String>) -> Result<(), String> {
     for node in world.running() {
-        let mut view = node.read_barrier(Instant::now() + HEALED).await;
-        if view.is_err() && waits_for_snapshot(world, &node) {
-            view = node.read_barrier(Instant::now() + SNAPSHOT_SENT_AGAIN).await;
-        }
+        let view = node.read_barrier(Instant::now() + HEALED).await;
         let view = view.map_err(|error| format!("{:?} does not serve in peace: {error}", node.identity()))?;
         check(&view)?;
     }
@@ -44,13 +40,5 @@ pub async fn agrees(
     Ok(first)
 }
 
-fn waits_for_snapshot(world: &World, node: &Cluster) -> bool {
-    let snapshot = world.leader().and_then(|leader| leader.status().snapshot_index);
-    snapshot > node.view().applied().map(|applied| applied.index)
-}
-
-/// When the last message of a snapshot, or its answer, was lost without a sign, its sender waits two minutes before
-/// it sends the snapshot again.
-const SNAPSHOT_SENT_AGAIN: Duration = Duration::from_secs(130);
 /// How long a cluster may take to serve again.
 const HEALED: Duration = Duration::from_secs(10);
