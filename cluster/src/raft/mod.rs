@@ -90,6 +90,9 @@ pub(crate) fn settings(config: &Config) -> Result<Arc<openraft::Config>, String>
         enable_pre_vote: Some(true),
         // A restarted leader must win an election: its state may be older than what it served.
         enable_leader_restore: Some(false),
+        // A follower whose disk lost what it had called synced gets it again. Otherwise its leader would never look
+        // that far back, and it would stay behind for good.
+        allow_log_reversion: Some(true),
         quorum_loss_probe_interval: Some(timing.election_max_ms.saturating_mul(2)),
         snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(config.snapshot_every),
         max_in_snapshot_log_to_keep: config.log_kept,

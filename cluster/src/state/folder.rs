@@ -124,8 +124,9 @@ impl Media for FolderDisk {
         self.with_writer(|writer| writer.follow(changes));
     }
 
-    // The writer never rests while something waits.
-    fn hurry(&self) {}
+    fn hurry(&self) {
+        self.with_writer(Writer::hurry);
+    }
 
     fn replace(&self, state: State, done: Done) {
         self.with_writer(|writer| writer.replace(state, done));

@@ -3,11 +3,15 @@
 //! While one batch is being written, the changes of the next entries gather into one: a record that changes
 //! often is written once. Every batch ends at the end of an entry, so whatever the disk has is a state that
 //! there was.
+//!
+//! After a batch it rests, unless somebody waits. Nothing acknowledged depends on this copy, because it is in the log;
+//! but a sync of it holds up the syncs of the log, on which every answer waits, when both are on one disk.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -38,6 +42,9 @@ struct Queue {
     // In the batch that is being written.
     writing_bytes: usize,
     writing_records: usize,
+    // Not before this, unless it is wanted.
+    rest_until: Option<Instant>,
+    hurry: bool,
     stop: bool,
     // The thread is gone or going.
     over: bool,
@@ -76,6 +83,12 @@ impl Writer {
         self.shared.wake.notify_one();
     }
 
+    /// Somebody waits until what was followed so far is durable.
+    pub(super) fn hurry(&self) {
+        self.shared.queue().hurry = true;
+        self.shared.wake.notify_one();
+    }
+
     pub(super) fn replace(&self, state: State, done: Done) {
         let mut queue = self.shared.queue();
         if queue.over {
@@ -99,6 +112,17 @@ impl Drop for Writer {
     }
 }
 
+impl Queue {
+    /// How much longer what waits may wait.
+    fn rest(&self) -> Option<Duration> {
+        let bytes = self.changes.as_ref()?.bytes();
+        if self.hurry || self.stop || bytes >= MOST_RESTING_BYTES {
+            return None;
+        }
+        self.rest_until?.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero())
+    }
+}
+
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -110,7 +134,12 @@ impl Shared {
             if let Some((state, done)) = queue.replace.take() {
                 return Job::Replace(state, done);
             }
+            if let Some(wait) = queue.rest() {
+                queue = self.wake.wait_timeout(queue, wait).unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
             if let Some(changes) = queue.changes.take() {
+                queue.hurry = false;
                 queue.writing_bytes = changes.bytes();
                 queue.writing_records = changes.len();
                 return Job::Write(changes);
@@ -134,6 +163,7 @@ impl Shared {
         let mut queue = self.queue();
         queue.writing_bytes = 0;
         queue.writing_records = 0;
+        queue.rest_until = Some(Instant::now() + REST);
         self.report.send_modify(|now| now.durable = state_is_at);
         self.tell_lag(&queue);
     }
@@ -193,3 +223,8 @@ impl Work {
         }
     }
 }
+
+/// From the end of a batch to the beginning of the next. After a crash as much more of the log is applied again.
+const REST: Duration = Duration::from_millis(200);
+/// Changes of this size do not wait. Well below what may wait at all, see [`super::Store::room`].
+const MOST_RESTING_BYTES: usize = 8 << 20;
