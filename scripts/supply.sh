@@ -21,7 +21,7 @@ AUDIT=0.22.2
 
 rules() {
   cargo deny --version > /dev/null 2>&1 || cargo install --locked "cargo-deny@$DENY"
-  cargo deny --all-features --offline check --config .deny.toml licenses bans sources
+  cargo deny --all-features --locked --config .deny.toml check licenses bans sources
 }
 
 advisories() {

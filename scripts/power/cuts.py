@@ -58,7 +58,8 @@ def alone(make, cycles, seed):
 
 
 def one(make, cycles, seed):
-    with make(3) as rig:
+    # It is written to all the while, not only around the cuts.
+    with make(3, 2048) as rig:
         return cuts(rig, lambda chance: [chance.choice(rig.nodes)], cycles, seed)
 
 

@@ -157,11 +157,13 @@ impl Connection {
                 .map_err(|error| unreachable(&error.to_string()))?,
         };
         loop {
-            match self.ask_again(&end).await? {
-                Response::Snapshot { vote: answer } => return Ok(SnapshotResponse::new(vote(answer))),
-                // It has everything, and is not through with it.
-                Response::SnapshotPart { next } if next == offset => {}
-                _ => return Err(unexpected().into()),
+            let response = self.ask_again(&end).await?;
+            if let Response::Snapshot { vote: answer } = response {
+                return Ok(SnapshotResponse::new(vote(answer)));
+            }
+            // Or it has everything, and is not through with it.
+            if response != (Response::SnapshotPart { next: offset }) {
+                return Err(unexpected().into());
             }
         }
     }

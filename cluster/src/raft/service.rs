@@ -170,18 +170,16 @@ impl RaftService {
     /// Installs what has arrived. While that lasts, the sender is told so and asks again: so it need not wait long to
     /// learn that a message was lost.
     async fn snapshot_end(&self, from: NodeId, end: SnapshotEnd) -> Result<Response, String> {
-        let SnapshotEnd { length, .. } = end;
-        let installing = self.installing(from, end)?;
-        match time::timeout(INSTALL_STEP, installing).await {
+        match time::timeout(INSTALL_STEP, self.installing(from, &end)?).await {
             Ok(installed) => Ok(Response::Snapshot { vote: installed? }),
-            Err(_) => Ok(Response::SnapshotPart { next: length }),
+            Err(_) => Ok(Response::SnapshotPart { next: end.length }),
         }
     }
 
     fn installing(
         &self,
         from: NodeId,
-        end: SnapshotEnd,
+        end: &SnapshotEnd,
     ) -> Result<Shared<BoxFuture<'static, Installed>>, String> {
         let mut arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
         let arrived = arriving.take_if(|arriving| {
@@ -197,9 +195,9 @@ impl RaftService {
                 };
                 let snapshot =
                     SnapshotOf::<Types, SnapshotData> { meta, snapshot: SnapshotData::Received(writer) };
-                let raft = self.raft.clone();
+                let (raft, leader) = (self.raft.clone(), vote(end.vote));
                 let installing = tokio::spawn(async move {
-                    let answer = raft.install_full_snapshot(vote(end.vote), snapshot).await.map_err(text)?;
+                    let answer = raft.install_full_snapshot(leader, snapshot).await.map_err(text)?;
                     Ok(vote_record(&answer.vote))
                 });
                 installing.map(|ended| ended.unwrap_or_else(|error| Err(text(error)))).boxed().shared()

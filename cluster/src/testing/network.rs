@@ -96,6 +96,7 @@ impl SimNetwork {
     }
 
     /// The first answer to each message of a snapshot is lost from now on.
+    #[cfg(test)]
     pub(crate) fn lose_snapshot_answers(&self) {
         self.net().unheard = Some(BTreeSet::new());
     }
