@@ -151,7 +151,7 @@ impl RaftService {
         let Some(Arriving { stage, .. }) = arriving.as_mut().filter(|arriving| is_known(arriving)) else {
             return Err("this snapshot did not begin here".to_owned());
         };
-        let next = offset + bytes.len() as u64;
+        let next = offset.saturating_add(bytes.len() as u64);
         // Sent again because the answer was lost.
         if next <= stage.bytes() {
             return Ok(Response::SnapshotPart { next });
