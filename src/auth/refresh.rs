@@ -114,5 +114,19 @@ mod tests {
         for other in ["", "a.b.c", token.expose(), &format!("{}.x", dressed.expose())] {
             assert!(undress(other).is_none(), "{other}");
         }
+        // Its signature is not looked at here, nor its head: only the size of all.
+        let (_, rest) = dressed.expose().split_once('.').unwrap();
+        let sized = |bytes: usize| format!("{}.{rest}", "A".repeat(bytes - rest.len() - 1));
+        assert!(undress(&sized(Verifier::MAX_TOKEN_BYTES)).is_some());
+        assert!(undress(&sized(Verifier::MAX_TOKEN_BYTES + 1)).is_none());
+    }
+
+    #[test]
+    fn each_secret_has_a_name_of_its_own_that_is_not_the_stored_hash() {
+        let name = name_of("one secret");
+        assert_eq!(name, name_of("one secret"));
+        assert_ne!(name, name_of("another"));
+        assert_eq!(name.get_version_num(), 4);
+        assert_ne!(name.as_bytes()[..6], sha256(b"one secret")[..6]);
     }
 }
