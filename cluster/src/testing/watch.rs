@@ -49,13 +49,9 @@ impl Watch {
             return Err(format!("node {id}: {reason}"));
         }
         let view = node.view();
-        let before = self.nodes.get(&id).copied().unwrap_or_default();
         let now = Shown { index: view.applied().map(|applied| applied.index), revision: view.revision() };
-        if now.index < before.index || now.revision < before.revision {
-            return Err(format!("node {id} went back from revision {} to {}", before.revision, now.revision));
-        }
+        let before = self.shows(id, now)?;
         if now.index != before.index || before.index.is_none() {
-            self.nodes.insert(id, now);
             let known = *self.digests.entry(now.revision).or_insert(view.digest());
             if known != view.digest() {
                 return Err(format!("node {id} differs at revision {}", now.revision));
@@ -63,6 +59,28 @@ impl Watch {
             self.entries(id, before.index, now.index, log)?;
         }
         self.leader(id, node, log)
+    }
+
+    /// Returns what the node showed at the last look.
+    fn shows(&mut self, id: NodeId, now: Shown) -> Result<Shown, String> {
+        let before = self.nodes.insert(id, now).unwrap_or_default();
+        if now.index < before.index || now.revision < before.revision {
+            return Err(format!("node {id} went back from revision {} to {}", before.revision, now.revision));
+        }
+        Ok(before)
+    }
+
+    /// Whether the node is new as the leader of this term.
+    fn leads(&mut self, id: NodeId, term: u64) -> Result<bool, String> {
+        let of_term = self.leaders.entry(term).or_default();
+        if of_term.contains(&id) {
+            return Ok(false);
+        }
+        if let Some(other) = of_term.iter().find(|other| **other > id) {
+            return Err(format!("node {id} leads in term {term} after node {other}"));
+        }
+        of_term.push(id);
+        Ok(true)
     }
 
     /// What the node has applied since the last look.
@@ -92,14 +110,9 @@ impl Watch {
             let metrics = metrics.borrow_watched();
             (metrics.current_term, metrics.state == ServerState::Leader)
         };
-        let of_term = self.leaders.entry(term).or_default();
-        if !leads || of_term.contains(&id) {
+        if !leads || !self.leads(id, term)? {
             return Ok(());
         }
-        if let Some(other) = of_term.iter().find(|other| **other > id) {
-            return Err(format!("node {id} leads in term {term} after node {other}"));
-        }
-        of_term.push(id);
         let mut committed = self.committed.values().rev();
         let is_earlier = |entry: &&LogEntry| (entry.position.term, entry.position.node) < (term, id.0);
         let Some(entry) = committed.find(is_earlier) else { return Ok(()) };
@@ -109,5 +122,37 @@ impl Watch {
             return Ok(());
         }
         Err(format!("node {id} leads in term {term} without {}, which was committed", entry.position))
+    }
+}
+
+/// What no bug that was put into a node has shown yet.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: NodeId = NodeId(1);
+    const B: NodeId = NodeId(2);
+
+    #[test]
+    fn a_node_that_goes_back_while_it_runs_is_seen() {
+        let at = |index, revision| Shown { index: Some(index), revision };
+        let mut watch = Watch::default();
+        watch.shows(A, at(7, 3)).unwrap();
+        watch.shows(A, at(8, 3)).unwrap();
+        assert!(watch.shows(A, at(7, 3)).is_err(), "an earlier entry");
+        watch.shows(B, at(8, 3)).unwrap();
+        assert!(watch.shows(B, at(9, 2)).is_err(), "an earlier revision");
+        watch.forget(A);
+        watch.shows(A, at(1, 1)).unwrap();
+    }
+
+    #[test]
+    fn a_second_leader_of_a_term_with_a_lower_id_is_seen() {
+        let mut watch = Watch::default();
+        assert!(watch.leads(B, 1).unwrap());
+        assert!(!watch.leads(B, 1).unwrap());
+        assert!(watch.leads(A, 1).is_err());
+        assert!(watch.leads(A, 2).unwrap());
+        assert!(watch.leads(B, 2).unwrap(), "openraft lets a higher id follow");
     }
 }
