@@ -98,7 +98,8 @@ impl Permission {
     /// Every permission that covers `wanted`, itself first: what an index must be asked for.
     pub fn covering(wanted: &str) -> impl Iterator<Item = String> + '_ {
         let ends = wanted.char_indices().filter(|(_, c)| matches!(c, ':' | '/' | '.')).map(|(at, _)| at + 1);
-        let heads = std::iter::once(0).chain(ends).filter_map(|end| wanted.get(..end));
+        let ends = std::iter::once(0).chain(ends).filter(|end| *end < LONGEST_PERMISSION);
+        let heads = ends.filter_map(|end| wanted.get(..end));
         std::iter::once(wanted.to_owned()).chain(heads.map(|head| format!("{head}*")))
     }
 }
@@ -116,12 +117,15 @@ fn is_role_name(text: &str) -> bool {
     all(text, 64, "_-.:")
 }
 
+/// Characters of a permission.
+const LONGEST_PERMISSION: usize = 128;
+
 /// A `*` only where [`Permission::covering`] looks for it: alone, or behind one of the separators.
 fn is_permission(text: &str) -> bool {
     match text.strip_suffix('*') {
-        None => all(text, 128, "_-.:/"),
+        None => all(text, LONGEST_PERMISSION, "_-.:/"),
         Some("") => true,
-        Some(head) => head.ends_with([':', '/', '.']) && all(head, 127, "_-.:/"),
+        Some(head) => head.ends_with([':', '/', '.']) && all(head, LONGEST_PERMISSION - 1, "_-.:/"),
     }
 }
 

@@ -174,17 +174,19 @@ pub(super) struct Loader<'m> {
     state: State,
     history: Vec<(Key, u64, Past)>,
     digest: u128,
+    taken: usize,
 }
 
 impl<'m> Loader<'m> {
     pub(super) fn new(machine: &'m dyn Machine, limits: Limits) -> Self {
-        Self { machine, state: State::empty(limits), history: Vec::new(), digest: 0 }
+        Self { machine, state: State::empty(limits), history: Vec::new(), digest: 0, taken: 0 }
     }
 
     /// Takes one record in; `None` when it cannot be one.
     pub(super) fn add(&mut self, record: Record) -> Option<()> {
         let hash = record.hash();
         self.digest = self.digest.wrapping_add(hash);
+        self.taken += 1;
         match record.space {
             Space::Rows => {
                 let row = decode_row(&record.value)?;
@@ -200,13 +202,14 @@ impl<'m> Loader<'m> {
         Some(())
     }
 
-    /// The state, if its records are those that `meta` was made for.
+    /// The state, if its records are those that `meta` was made for, each there once.
     pub(super) fn finish(mut self, meta: Meta) -> Option<State> {
         if self.digest != meta.digest {
             return None;
         }
         self.state.history = History::from_parts(self.history);
         self.state.meta = meta;
-        Some(self.state)
+        // The digest is a sum: of two records with the same key it counts both, and the state holds one.
+        (self.state.len() == self.taken).then_some(self.state)
     }
 }
