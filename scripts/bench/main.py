@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""Runs benchmarks: started by scripts/bench.sh, which says how."""
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import checks
+import writes
+from processes import Failed, say
+from table import FOLDER, HERE
+
+# name: what is run, and what it measures
+RUNS = {
+    "check": (checks.check, "permission checks against a bare route with the same bytes"),
+    "writes": (writes.writes, "replicated writes against etcd"),
+}
+
+
+@dataclass
+class Bench:
+    """Where things are."""
+    binary: Path
+    examples: Path
+    work: Path
+    port: int
+
+    def example(self, name):
+        return self.examples / name
+
+
+def main():
+    names = sys.argv[1:]
+    if not names:
+        say("scripts/bench.sh NAME...")
+        for name, (_, about) in RUNS.items():
+            say(f"  {name:15} {about}")
+        return 0
+    unknown = [name for name in names if name not in RUNS]
+    if unknown:
+        say(f"no such benchmark: {' '.join(unknown)}")
+        return 2
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(1))
+    # On the disk of the repository, for ours and for those we compare with.
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    failed = 0
+    for name in names:
+        work, begun = Path(tempfile.mkdtemp(prefix="work-", dir=FOLDER)), time.monotonic()
+        bench = Bench(Path(os.environ["BIN"]).resolve(), HERE / "target" / "release" / "examples", work,
+                      int(os.environ.get("PORT", "18080")))
+        try:
+            RUNS[name][0](bench)
+            say(f"  {time.monotonic() - begun:.0f} s")
+        except Failed as error:
+            say(f"FAILED: {name}: {error}")
+            failed += 1
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return 1 if failed else 0
+
+
+sys.exit(main())
