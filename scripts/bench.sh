@@ -6,7 +6,7 @@
 #   scripts/bench.sh NAME...      runs them; figures also go to target/bench/NAME.json
 #
 # SPAN is the seconds of each measurement (5), ROUNDS how often each is taken (3), BIN the program; without that it is
-# built as for the image. What is missing is installed: wrk, etcd, argon2 and hyperfine by apt-get, the server that
+# built as for the image. What is missing is installed: wrk, etcd and argon2 by apt-get, the server that
 # has_permission is compared with by pip, below target/bench. Ports from PORT (18080) on.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -22,7 +22,6 @@ install_tools() {
   command -v etcd > /dev/null && was_there=1 || missing+=(etcd-server)
   command -v etcdctl > /dev/null || missing+=(etcd-client)
   command -v argon2 > /dev/null || missing+=(argon2)
-  command -v hyperfine > /dev/null || missing+=(hyperfine)
   [ "${#missing[@]}" -gt 0 ] || return 0
   command -v apt-get > /dev/null || die "these are missing: ${missing[*]}"
   { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}"; } > /dev/null 2>&1 ||

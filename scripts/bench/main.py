@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import checks
+import oauth
+import passwords
+import tokens
 import writes
 from processes import Failed, say
 from table import FOLDER, HERE
@@ -18,7 +21,10 @@ from table import FOLDER, HERE
 # name: what is run, and what it measures
 RUNS = {
     "check": (checks.check, "permission checks against a bare route with the same bytes"),
+    "introspect": (tokens.introspect, "introspection of a known token against a bare route, of new ones against EdDSA alone"),
     "writes": (writes.writes, "replicated writes against etcd"),
+    "passwords": (passwords.passwords, "sign-ins against the bare hash pool; a hash against Debian's argon2"),
+    "oauth": (oauth.oauth, "grants, refreshes and sign-ins for each core, against Keycloak's published sizing"),
 }
 
 
