@@ -98,6 +98,7 @@ class Cluster:
         self.settings = {**SETTINGS, **settings}
         self.nodes = []
         log = self.folder.with_suffix(".log")
+        log.unlink(missing_ok=True)
         dev = start([self.binary, "dev", "--nodes", nodes, "--port", port, "--data", self.folder], log, self.work,
                     **self.settings)
         try:
@@ -107,14 +108,21 @@ class Cluster:
         finally:
             end(dev, signal.SIGINT)
         self.nodes = [Node(self, number) for number in range(1, nodes + 1)]
-        for node in self.nodes:
-            node.start()
-        self.wait()
+        try:
+            for node in self.nodes:
+                node.start()
+            self.wait()
+        except BaseException:
+            self.remove()
+            raise
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        self.remove()
+
+    def remove(self):
         for node in self.nodes:
             if node.process is not None:
                 node.process.terminate()

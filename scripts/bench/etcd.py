@@ -23,7 +23,11 @@ class Etcd:
                    "--initial-cluster", all_of_them, "--initial-cluster-state", "new", "--logger", "zap",
                    "--log-level", "error"], self.folder / f"n{number}.log")
             for number, (url, peer) in enumerate(zip(self.urls, peers))]
-        self.leads = until("a leader of etcd", self.find_leader)
+        try:
+            self.leads = until("a leader of etcd", self.find_leader)
+        except BaseException:
+            self.remove()
+            raise
 
     def find_leader(self):
         for url in self.urls:
@@ -38,6 +42,9 @@ class Etcd:
         return self
 
     def __exit__(self, *_):
+        self.remove()
+
+    def remove(self):
         for process in self.processes:
             end(process)
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import checks
+import idle
 import oauth
 import passwords
+import permissions
+import revocation
+import storm
 import tokens
 import writes
 from processes import Failed, say
@@ -25,6 +29,10 @@ RUNS = {
     "writes": (writes.writes, "replicated writes against etcd"),
     "passwords": (passwords.passwords, "sign-ins against the bare hash pool; a hash against Debian's argon2"),
     "oauth": (oauth.oauth, "grants, refreshes and sign-ins for each core, against Keycloak's published sizing"),
+    "has_permission": (permissions.has_permission, "the check of RODMENA auth against its own server"),
+    "idle": (idle.idle, "memory and time of idle nodes, first answers, size of the program; LARGE=1: with USERS, 1000000"),
+    "revocation": (revocation.revocation, "COUNT (300) revocations: refused at once, and applied how soon"),
+    "storm": (storm.storm, "checks of others while 500 clients sign in"),
 }
 
 
@@ -55,11 +63,10 @@ def main():
         signal.signal(number, lambda *_: sys.exit(1))
     # On the disk of the repository, for ours and for those we compare with.
     FOLDER.mkdir(parents=True, exist_ok=True)
-    failed = 0
+    binary, port, failed = Path(os.environ["BIN"]).resolve(), int(os.environ.get("PORT", "18080")), 0
     for name in names:
         work, begun = Path(tempfile.mkdtemp(prefix="work-", dir=FOLDER)), time.monotonic()
-        bench = Bench(Path(os.environ["BIN"]).resolve(), HERE / "target" / "release" / "examples", work,
-                      int(os.environ.get("PORT", "18080")))
+        bench = Bench(binary, HERE / "target" / "release" / "examples", work, port)
         try:
             RUNS[name][0](bench)
             say(f"  {time.monotonic() - begun:.0f} s")

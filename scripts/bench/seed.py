@@ -1,13 +1,21 @@
 """Accounts, users and tokens to measure with."""
 
+import http.client
+import json
+import queue
 import secrets
+import threading
+import time
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from cluster import ADMIN, expect
 from processes import Failed, until
 
 PASSWORD = "KettleOnShelf9"
 PERMISSION = "deploy:prod"
+# Users of a transaction, those on their way at once, and how often one is tried.
+BATCH, WORKERS, TRIES = 25, 8, 5
 
 
 @dataclass
@@ -62,3 +70,45 @@ def try_token(url, body):
         return expect(200, url, "POST", "/api/v1/auth/token", None, body)["access_token"]
     except Failed:
         return None
+
+
+def users(url, account, token, count, first=0):
+    """Makes so many users with names `u-<number>`: by transactions, in each of which hashes follow one another."""
+    bodies = queue.SimpleQueue()
+    for at in range(first, first + count, BATCH):
+        bodies.put(range(at, min(at + BATCH, first + count)))
+    failures = []
+
+    def work():
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+        headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        while not failures:
+            try:
+                numbers = bodies.get_nowait()
+            except queue.Empty:
+                return
+            actions = [{"action": "create_user", "name": f"u-{number}", "password": PASSWORD} for number in numbers]
+            body = json.dumps({"actions": actions})
+            for attempt in range(TRIES):
+                try:
+                    connection.request("POST", f"/v1/accounts/{account}/transactions", body,
+                                       {**headers, "idempotency-key": f"users-{numbers.start}"})
+                    reply = connection.getresponse()
+                    told = reply.read()
+                    if reply.status == 200 and len(json.loads(told)["results"]) == len(numbers):
+                        break
+                    failures_so_far = f"{reply.status}: {told[:300]}"
+                except (OSError, http.client.HTTPException) as error:
+                    connection.close()
+                    failures_so_far = str(error)
+                time.sleep(0.1)
+            else:
+                failures.append(failures_so_far)
+
+    workers = [threading.Thread(target=work) for _ in range(WORKERS)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    if failures:
+        raise Failed(f"users are not made: {failures[0]}")
