@@ -5,9 +5,16 @@
 #   scripts/bench.sh              lists the benchmarks
 #   scripts/bench.sh NAME...      runs them; figures also go to target/bench/NAME.json
 #
-# SPAN is the seconds of each measurement (5), ROUNDS how often each is taken (3), BIN the program; without that it is
-# built as for the image. What is missing is installed: wrk, etcd and argon2 by apt-get, the server that
-# has_permission is compared with by pip, below target/bench. Ports from PORT (18080) on.
+# BIN is the program; without that it is built as for the image. What is missing is installed: wrk, etcd and argon2 by
+# apt-get, the server that has_permission is compared with by pip, below target/bench. Ports from PORT (18080) on. More
+# or less is measured by
+#
+#   SPAN      seconds of each measurement (5)             TIMES   how often gap kills and handover steps down (10)
+#   ROUNDS    how often each is taken (3)                 COUNT   revocations (300)
+#   SIZES     users for growth (1000,10000,100000)        TOKENS  new ones for each round of introspect (20000)
+#   ACCOUNTS  the same of accounts (10,1000,10000)        USERS   for large (100000), for idle with LARGE=1 (1000000)
+#
+# A user takes about 2 ms to make: its password is hashed, though cheaply.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 venv=$here/target/bench/venv

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import checks
+import faults
+import growth
 import idle
 import oauth
 import passwords
@@ -25,14 +27,19 @@ from table import FOLDER, HERE
 # name: what is run, and what it measures
 RUNS = {
     "check": (checks.check, "permission checks against a bare route with the same bytes"),
-    "introspect": (tokens.introspect, "introspection of a known token against a bare route, of new ones against EdDSA alone"),
+    "introspect": (tokens.introspect, "introspection: a known token to a bare route, new ones to EdDSA alone"),
     "writes": (writes.writes, "replicated writes against etcd"),
     "passwords": (passwords.passwords, "sign-ins against the bare hash pool; a hash against Debian's argon2"),
     "oauth": (oauth.oauth, "grants, refreshes and sign-ins for each core, against Keycloak's published sizing"),
     "has_permission": (permissions.has_permission, "the check of RODMENA auth against its own server"),
-    "idle": (idle.idle, "memory and time of idle nodes, first answers, size of the program; LARGE=1: with USERS, 1000000"),
+    "idle": (idle.idle, "idle nodes, first answers, size of the program; LARGE=1: with 1000000 USERS"),
     "revocation": (revocation.revocation, "COUNT (300) revocations: refused at once, and applied how soon"),
+    "growth": (growth.growth, "p99, memory and disk by SIZES users and ACCOUNTS accounts, and with many roles"),
     "storm": (storm.storm, "checks of others while 500 clients sign in"),
+    "gap": (faults.gap, "the time without writes after kill -9 of the leader, TIMES (10) times"),
+    "handover": (faults.handover, "writes while the leader steps down, TIMES times"),
+    "rolling": (faults.rolling, "writes while each node is started again"),
+    "large": (faults.large, "starts, a new node and a backup with USERS (100000) users"),
 }
 
 
