@@ -4,6 +4,7 @@
 #
 #   scripts/bench.sh              lists the benchmarks
 #   scripts/bench.sh NAME...      runs them; figures also go to target/bench/NAME.json
+#   scripts/bench.sh plot         draws those into docs/performance
 #
 # BIN is the program; without that it is built as for the image. What is missing is installed: wrk, etcd and argon2 by
 # apt-get, the server that has_permission is compared with by pip, below target/bench. Ports from PORT (18080) on. More
@@ -36,14 +37,16 @@ install_tools() {
   [ -n "$was_there" ] || service etcd stop > /dev/null 2>&1 || true
 }
 
-if [ $# -gt 0 ]; then
-  command -v python3 > /dev/null || die "this needs Python 3"
+command -v python3 > /dev/null || die "this needs Python 3"
+if [ $# -gt 0 ] && [ "$*" != plot ]; then
   install_tools
   if [ ! -x "$venv/bin/waitress-serve" ]; then
     python3 -m venv "$venv" || die "this needs the venv of Python"
     "$venv/bin/pip" install --quiet --disable-pip-version-check 'auth==3.7.1' waitress
   fi
   [ -n "${BIN:-}" ] || "$here/scripts/image.sh" binary
+fi
+if [ $# -gt 0 ]; then
   (cd "$here" && cargo build --quiet --release --locked --examples)
 fi
 export BIN=${BIN:-$here/target/release/conclave}

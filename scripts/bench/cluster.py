@@ -8,7 +8,7 @@ import signal
 from urllib.parse import urlsplit
 
 from load import json_of
-from processes import Failed, end, run, start, until
+from processes import Failed, end, run, say, start, until
 
 # What is measured is the work, not the limits on it.
 SETTINGS = {f"CONCLAVE_RATE_LIMIT_{name}": "off" for name in ("LOGIN", "REFRESH", "SERVICE", "REGISTER", "API")}
@@ -112,6 +112,7 @@ class Cluster:
             for node in self.nodes:
                 node.start()
             self.wait()
+            self.first_term = self.term()
         except BaseException:
             self.remove()
             raise
@@ -119,8 +120,13 @@ class Cluster:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.remove()
+    def __exit__(self, failure, *_):
+        try:
+            # Figures of "the leader" are of another node from then on.
+            if not failure and (elections := self.term() - self.first_term):
+                say(f"  elections meanwhile: {elections}")
+        finally:
+            self.remove()
 
     def remove(self):
         for node in self.nodes:

@@ -21,8 +21,13 @@ import revocation
 import storm
 import tokens
 import writes
-from processes import Failed, say
+from processes import Failed, run, say
 from table import FOLDER, HERE
+
+
+def plot(bench):
+    say(run(bench.example("plot"), FOLDER, HERE / "docs" / "performance").strip())
+
 
 # name: what is run, and what it measures
 RUNS = {
@@ -40,6 +45,7 @@ RUNS = {
     "handover": (faults.handover, "writes while the leader steps down, TIMES times"),
     "rolling": (faults.rolling, "writes while each node is started again"),
     "large": (faults.large, "starts, a new node and a backup with USERS (100000) users"),
+    "plot": (plot, "nothing: draws the figures of target/bench into docs/performance"),
 }
 
 
