@@ -1,4 +1,4 @@
-//! What introspection of new tokens is measured against: one core that checks EdDSA tokens and does nothing else.
+//! What introspection of new tokens is measured against: one core that checks `EdDSA` tokens and does nothing else.
 //!
 //!     eddsa FILE KEY      FILE holds a token a line, KEY the public key as a key set has it; prints tokens a second
 
