@@ -337,6 +337,15 @@ mod tests {
     ];
 
     #[test]
+    fn a_key_that_was_stored_mints_as_before() {
+        let stored = MintKey::new(Secret::new(*key(7).expose()));
+        assert_eq!(
+            everything(Mint::repeatable(&stored, &NAME)),
+            everything(Mint::repeatable(&key(7), &NAME))
+        );
+    }
+
+    #[test]
     fn a_fingerprint_is_of_one_text_in_one_account() {
         let of = |byte, account, text| key(byte).fingerprint(account, text);
         let first = of(1, "123456789012", "john");
