@@ -144,7 +144,7 @@ impl Mint {
         loop {
             let number = u64::from_be_bytes(self.draw("account id")?);
             // The last, incomplete block of numbers would favour low ids.
-            if number < u64::MAX - u64::MAX % COUNT {
+            if number < u64::MAX / COUNT * COUNT {
                 return Ok((100_000_000_000 + number % COUNT).to_string());
             }
         }

@@ -240,8 +240,7 @@ pub(super) fn set_password(
     tables::PASSWORD.put(context.rows, context.account, id.uuid().as_bytes(), &password)?;
     user.updated_at = context.at;
     save(context.rows, context.account, &user)?;
-    let own = context.caller.session_of(&Principal::User(id));
-    session::end_all(context, &Principal::User(id), own)?;
+    session::end_all(context, &Principal::User(id), context.caller.session())?;
     Ok(Reply::Done)
 }
 
