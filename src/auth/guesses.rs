@@ -153,7 +153,8 @@ fn unrepeated(chars: &[char]) -> &[char] {
         return chars;
     }
     let repeats = |unit: &usize| chars.iter().zip(chars.iter().skip(*unit)).all(|(one, next)| one == next);
-    let Some(unit) = (1..=chars.len() / 2).find(repeats) else { return chars };
+    let Some(unit) = (1..chars.len()).find(repeats) else { return chars };
+    // A unit of more than half of the text is not there twice.
     chars.get(..unit * (STRETCH_CHARS / unit).max(2)).unwrap_or(chars)
 }
 

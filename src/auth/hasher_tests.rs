@@ -85,15 +85,16 @@ fn begin<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// A pool whose one thread never takes a job, so that the queue can be looked at.
-fn stuck(queue: usize) -> Hasher {
+/// A pool whose threads never take a job, so that the queue can be looked at.
+fn stuck(threads: usize, queue: usize, last_hash: Duration) -> Hasher {
     let shared = Shared {
         state: Mutex::new(State {
-            stats: HasherStats { running: 1, ..HasherStats::default() },
+            stats: HasherStats { running: threads, ..HasherStats::default() },
+            last_hash,
             ..State::default()
         }),
         work: Condvar::new(),
-        threads: 1,
+        threads,
         queue,
     };
     Hasher { pool: Arc::new(Owner(Arc::new(shared))), params: HashParams::default() }
@@ -101,7 +102,7 @@ fn stuck(queue: usize) -> Hasher {
 
 #[test]
 fn the_queue_is_bounded_and_a_caller_that_goes_frees_its_place() {
-    let hasher = stuck(2);
+    let hasher = stuck(1, 2, Duration::ZERO);
     let mut first = pin!(hasher.hash(password("1")));
     assert!(begin(first.as_mut()).is_pending());
     {
@@ -118,6 +119,59 @@ fn the_queue_is_bounded_and_a_caller_that_goes_frees_its_place() {
     let mut fourth = pin!(hasher.hash(password("4")));
     assert!(begin(fourth.as_mut()).is_pending());
     assert_eq!(hasher.stats().waiting, 2);
+}
+
+#[test]
+fn a_refused_caller_is_told_when_all_before_it_are_done() {
+    for (threads, queue, seconds) in [(1, 0, 11), (1, 2, 31), (2, 4, 31), (2, 5, 31), (4, 2, 11)] {
+        let hasher = stuck(threads, queue, Duration::from_secs(10));
+        let mut waiting: Vec<_> = (0..queue).map(|_| Box::pin(hasher.hash(password("pw")))).collect();
+        assert!(waiting.iter_mut().all(|call| begin(call.as_mut()).is_pending()));
+        let refused = begin(pin!(hasher.hash(password("pw"))));
+        let retry_after = Duration::from_secs(seconds);
+        assert_eq!(refused, Poll::Ready(Err(HashError::Busy { retry_after })), "{threads} {queue}");
+    }
+}
+
+/// Gives way to the threads of a pool until it is so.
+fn comes_true(is_so: impl Fn() -> bool) -> bool {
+    let begun = Instant::now();
+    while !is_so() && begun.elapsed() < Duration::from_secs(10) {
+        thread::yield_now();
+    }
+    is_so()
+}
+
+#[test]
+fn a_pool_is_as_it_was_asked_for() {
+    let params = HashParams::new(128, 2, 1).unwrap();
+    let hasher = Hasher::start(config(params, 3, 8)).unwrap();
+    assert_eq!((hasher.params(), hasher.threads()), (params, 3));
+}
+
+#[test]
+fn the_threads_end_with_the_last_clone() {
+    let hasher = Hasher::start(cheap(2, 8)).unwrap();
+    let shared = Arc::downgrade(&hasher.pool.0);
+    let clone = hasher.clone();
+    drop(hasher);
+    assert!(shared.upgrade().is_some_and(|shared| !shared.lock().is_closed));
+    drop(clone);
+    assert!(comes_true(|| shared.strong_count() == 0));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_threads_give_way_to_all_others() {
+    let _hasher = Hasher::start(cheap(3, 8)).unwrap();
+    // The nice values of all threads named like the last of ours: other tests may have some as well.
+    let nice = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+        let stats = tasks.filter_map(|task| std::fs::read_to_string(task.join("stat")).ok());
+        let ours = stats.filter(|stat| stat.contains("(hasher-2)"));
+        ours.map(|stat| stat.split_whitespace().nth(18).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(comes_true(|| !nice().is_empty() && nice().iter().all(|nice| nice == "10")), "{:?}", nice());
 }
 
 #[tokio::test]

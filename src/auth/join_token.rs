@@ -143,7 +143,10 @@ mod tests {
     use super::*;
 
     fn token() -> JoinToken {
-        let addresses = vec!["node-1:9080".to_owned(), "[::1]:9080".to_owned()];
+        token_with(vec!["node-1:9080".to_owned(), "[::1]:9080".to_owned()])
+    }
+
+    fn token_with(addresses: Vec<String>) -> JoinToken {
         let drawn = (Uuid::from_bytes([3; 16]), [Uuid::from_bytes([4; 16]), Uuid::from_bytes([5; 16])]);
         JoinToken::new(Uuid::from_bytes([1; 16]), [2; 32], drawn, 3, addresses)
     }
@@ -174,7 +177,14 @@ mod tests {
             other.replace_range(at..=at, changed);
             assert_eq!(JoinToken::parse(&other).unwrap_err(), BadJoinToken::Damaged);
         }
-        let long = format!("{JOIN_TOKEN_PREFIX}{}", "A".repeat(5000));
-        assert_eq!(JoinToken::parse(&long).unwrap_err(), BadJoinToken::Damaged);
+    }
+
+    #[test]
+    fn a_token_is_as_long_as_the_bound_and_not_longer() {
+        let of = |bytes| token_with(vec!["a".repeat(bytes)]).text();
+        let coded = |text: &Secret<String>| text.expose().len() - JOIN_TOKEN_PREFIX.len();
+        let longest = (0..MAX_TEXT_BYTES).find(|bytes| coded(&of(*bytes)) == MAX_TEXT_BYTES).unwrap();
+        assert!(JoinToken::parse(of(longest).expose()).is_ok());
+        assert_eq!(JoinToken::parse(of(longest + 1).expose()).unwrap_err(), BadJoinToken::Damaged);
     }
 }

@@ -319,6 +319,55 @@ mod tests {
     }
 
     #[test]
+    fn only_a_file_can_be_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("kek"), folder.path().join("other"));
+        Kek::read_or_create_file(&path).unwrap();
+        assert_eq!(KeySource::File(path.clone()).missing().unwrap(), None);
+        assert_eq!(KeySource::File(other.clone()).missing().unwrap(), Some(other.as_path()));
+        assert_eq!(KeySource::Setting(Secret::new(String::new())).missing().unwrap(), None);
+        // Below a file there is nothing to look into.
+        let unknown = KeySource::File(path.join("kek"));
+        assert!(matches!(unknown.missing(), Err(KekError::Io { .. })));
+    }
+
+    #[test]
+    fn a_key_that_is_there_is_never_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kek");
+        let (one, two) = (STANDARD.encode([1; 32]) + "\n", STANDARD.encode([2; 32]) + "\n");
+        Kek::write_new_file(&path, &one).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), one);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert!(
+            matches!(Kek::write_new_file(&path, &two), Err(KekError::Io { .. })),
+            "the cluster's is lost"
+        );
+        create(&path).expect("whoever starts a cluster takes the key that another process was first to make");
+        assert_eq!(fs::read_to_string(&path).unwrap(), one);
+        // No file may have a name that ends like a folder's.
+        assert!(create(&folder.path().join("other/")).is_err());
+        assert!(matches!(
+            Kek::write_new_file(&folder.path().join("new"), "no key"),
+            Err(KekError::Malformed { .. })
+        ));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn the_folder_of_a_bare_name_is_the_current_one() {
+        sync_folder_of(Path::new("kek")).unwrap();
+        sync_folder_of(Path::new("/kek")).unwrap();
+        assert!(sync_folder_of(Path::new("no-such-folder/kek")).is_err());
+    }
+
+    #[test]
+    fn what_this_process_makes_belongs_to_its_user() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(own_user(), Some(file.path().metadata().unwrap().uid()));
+    }
+
+    #[test]
     fn a_file_that_others_may_use_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kek");
@@ -421,7 +470,7 @@ mod tests {
             Kek::edit_file(&path, KeyEdit::Add).unwrap();
         }
         let full = fs::read(&path).unwrap();
-        assert!(matches!(Kek::edit_file(&path, KeyEdit::Add), Err(KekError::Count { .. })));
+        assert!(matches!(Kek::edit_file(&path, KeyEdit::Add), Err(KekError::Count { count: 9, .. })));
         assert_eq!(fs::read(&path).unwrap(), full);
     }
 }

@@ -144,7 +144,7 @@ impl Mint {
         loop {
             let number = u64::from_be_bytes(self.draw("account id")?);
             // The last, incomplete block of numbers would favour low ids.
-            if number < u64::MAX - u64::MAX % COUNT {
+            if number < u64::MAX / COUNT * COUNT {
                 return Ok((100_000_000_000 + number % COUNT).to_string());
             }
         }
@@ -335,6 +335,15 @@ mod tests {
         "rak_ncDl76rYd0umnUhGtbdMoH7rBOT600GHsSHGC2ZTAgL",
         "rrk_1hpebPwRnV9oZoHPMUjGbbzejr0J7ymEuSexsI1h7kJ",
     ];
+
+    #[test]
+    fn a_key_that_was_stored_mints_as_before() {
+        let stored = MintKey::new(Secret::new(*key(7).expose()));
+        assert_eq!(
+            everything(Mint::repeatable(&stored, &NAME)),
+            everything(Mint::repeatable(&key(7), &NAME))
+        );
+    }
 
     #[test]
     fn a_fingerprint_is_of_one_text_in_one_account() {

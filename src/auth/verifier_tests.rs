@@ -1,3 +1,6 @@
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::super::keys::KeyAlgorithm;
 use super::super::signer::SigningKey;
 use super::*;
@@ -136,6 +139,8 @@ fn public_key_sets_hold_nothing_private() {
     let text = serde_json::to_string(&key_set([&public, &shared]).jwks()).unwrap();
     let parsed: serde_json::Value = serde_json::from_str(&text).unwrap();
     let keys = parsed["keys"].as_array().unwrap();
+    let coded = public.verifying().public().map(|key| URL_SAFE_NO_PAD.encode(key));
+    assert_eq!((coded.as_deref(), shared.verifying().public()), (keys[0]["x"].as_str(), None));
     assert_eq!(keys.len(), 1, "the shared secret is not published: {text}");
     let names: Vec<_> = keys[0].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(names, ["alg", "crv", "kid", "kty", "use", "x"]);

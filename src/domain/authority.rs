@@ -44,11 +44,11 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// The caller's own session, if it is that principal.
-    pub(super) fn session_of(&self, principal: &Principal) -> Option<SessionId> {
+    /// The session by which the order was given.
+    pub(super) fn session(&self) -> Option<SessionId> {
         match self {
-            Self::SignedIn { principal: own, session, .. } if own == principal => Some(*session),
-            Self::SignedIn { .. } | Self::Anonymous | Self::System | Self::KeyHolder(_) => None,
+            Self::SignedIn { session, .. } => Some(*session),
+            Self::Anonymous | Self::System | Self::KeyHolder(_) => None,
         }
     }
 

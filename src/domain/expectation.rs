@@ -76,6 +76,24 @@ mod tests {
     use super::super::{Action, Actor, Command, Lifetime, Origin, Reply, SecretHash, Timestamp};
     use super::*;
 
+    /// Clients see these names in refusals.
+    #[test]
+    fn a_resource_is_named_by_its_kind_and_id() {
+        let id = uuid::Uuid::from_u128(7);
+        let (user, service) = (UserId::new(id), ServiceId::new(id));
+        for (resource, name) in [
+            (Resource::Account, "account"),
+            (Resource::User(user), "user/00000000-0000-0000-0000-000000000007"),
+            (Resource::Password(user), "password/00000000-0000-0000-0000-000000000007"),
+            (Resource::ServiceAccount(service), "service-account/00000000-0000-0000-0000-000000000007"),
+            (Resource::Role(RoleName::parse("ops").unwrap()), "role/ops"),
+            (Resource::Settings, "settings"),
+            (Resource::SetupOffer, "setup-offer"),
+        ] {
+            assert_eq!(resource.to_string(), name);
+        }
+    }
+
     #[test]
     fn an_offer_that_was_made_anew_is_not_as_expected() {
         let (mut rows, at) = (MemoryRows::default(), Timestamp(1));

@@ -120,3 +120,22 @@ impl std::fmt::Display for Principal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Audit records say the one, tokens and replies the other.
+    #[test]
+    fn a_principal_is_named_by_its_id_with_or_without_its_kind() {
+        let id = uuid::Uuid::from_u128(7);
+        for (principal, kind) in [
+            (Principal::User(UserId::new(id)), "user"),
+            (Principal::Service(ServiceId::new(id)), "service-account"),
+            (Principal::Subject(SubjectId::new(id)), "subject"),
+        ] {
+            assert_eq!(principal.id(), "00000000-0000-0000-0000-000000000007");
+            assert_eq!(principal.to_string(), format!("{kind}/{}", principal.id()));
+        }
+    }
+}

@@ -76,3 +76,19 @@ impl fmt::Debug for Sealed {
         f.write_str("Sealed(..)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_stored_comes_back_and_is_not_printed() {
+        let (password, hash, sealed) =
+            (PasswordHash::new("$argon2id$".to_owned()), SecretHash::new([77; 32]), Sealed::new(vec![77; 9]));
+        assert_eq!(
+            (password.phc(), hash.as_bytes(), sealed.as_bytes()),
+            ("$argon2id$", &[77; 32], &[77; 9][..])
+        );
+        assert_eq!(format!("{password:?} {hash:?} {sealed:?}"), "PasswordHash(..) SecretHash(..) Sealed(..)");
+    }
+}

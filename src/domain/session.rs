@@ -306,7 +306,8 @@ pub(super) fn end(context: &mut Context<'_>, id: SessionId) -> Result<Reply, Rej
     Ok(Reply::Changed(true))
 }
 
-/// Ends all sessions of the principal by starting a new epoch, into which only `except` is taken.
+/// Ends all sessions of the principal by starting a new epoch, into which only `except` is taken, if it is one
+/// of them.
 pub(super) fn end_all(
     context: &mut Context<'_>,
     principal: &Principal,

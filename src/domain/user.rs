@@ -240,8 +240,7 @@ pub(super) fn set_password(
     tables::PASSWORD.put(context.rows, context.account, id.uuid().as_bytes(), &password)?;
     user.updated_at = context.at;
     save(context.rows, context.account, &user)?;
-    let own = context.caller.session_of(&Principal::User(id));
-    session::end_all(context, &Principal::User(id), own)?;
+    session::end_all(context, &Principal::User(id), context.caller.session())?;
     Ok(Reply::Done)
 }
 
@@ -360,6 +359,50 @@ fn release(context: &mut Context<'_>, user: &User) {
         tables::USER_EMAIL.delete(context.rows, context.account, email.folded().as_bytes());
         if user.is_root {
             tables::ROOT_EMAIL.delete(context.rows, email.folded().as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::MemoryRows;
+    use super::*;
+
+    #[test]
+    fn a_page_leaves_the_deleted_out_and_is_full_while_there_are_more() {
+        let (mut rows, account) = (MemoryRows::default(), AccountId::DEFAULT);
+        let id = |number| UserId::new(uuid::Uuid::from_u128(number));
+        for number in 1..=9 {
+            let user = User {
+                id: id(number),
+                is_root: false,
+                name: None,
+                email: None,
+                first_name: None,
+                last_name: None,
+                status: if [2, 3, 4, 9].contains(&number) {
+                    UserStatus::Deleted
+                } else {
+                    UserStatus::Disabled
+                },
+                epoch: 0,
+                created_at: Timestamp(1),
+                updated_at: Timestamp(1),
+            };
+            save(&mut rows, account, &user).unwrap();
+        }
+        let there = [1, 5, 6, 7, 8];
+        for limit in 0..=9 {
+            for after in 0..=9 {
+                let page = list(&rows, account, (after > 0).then(|| id(after)), limit).unwrap();
+                let expected = there.iter().filter(|number| **number > after).take(limit);
+                let expected: Vec<_> = expected.map(|number| id(*number)).collect();
+                assert_eq!(
+                    page.iter().map(|user| user.value.id).collect::<Vec<_>>(),
+                    expected,
+                    "{limit} {after}"
+                );
+            }
         }
     }
 }

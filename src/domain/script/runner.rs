@@ -175,6 +175,15 @@ impl Runner {
                     listed(role.value.permissions.iter().map(ToString::to_string))
                 })
             }
+            "roles-after" => {
+                let after = if first == "-" { None } else { Some(words.role(1)) };
+                let roles = role::list(rows, account, after.as_ref(), words.number(2)).unwrap();
+                listed(roles.iter().map(|role| role.value.name.to_string()))
+            }
+            "described" => {
+                let role = role::find(rows, account, &words.role(1)).unwrap().expect("a role");
+                role.value.description.map_or("nothing".to_owned(), |text| text.to_string())
+            }
             "which-roles" => {
                 let roles = role::which_hold(rows, account, first).unwrap();
                 listed(roles.iter().map(ToString::to_string))
