@@ -373,5 +373,9 @@ fn an_unverified_account_is_read_from_anything_without_harm() {
     let key = SigningKey::new("x", KeyAlgorithm::Hs256, Secret::new(vec![1; 32])).unwrap();
     let token = key.sign(&claims()).unwrap();
     assert_eq!(unverified_account(token.expose()).as_deref(), Some(ACCOUNT));
+    let (_, rest) = token.expose().split_once('.').unwrap();
+    let sized = |bytes: usize| format!("{}.{rest}", "A".repeat(bytes - rest.len() - 1));
+    assert_eq!(unverified_account(&sized(Verifier::MAX_TOKEN_BYTES)).as_deref(), Some(ACCOUNT));
+    assert_eq!(unverified_account(&sized(Verifier::MAX_TOKEN_BYTES + 1)), None);
     assert_eq!(verifier().verify(token.expose(), &expected(&keys)).err(), Some(TokenError::UnknownKey));
 }

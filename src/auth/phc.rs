@@ -154,6 +154,38 @@ mod tests {
     }
 
     #[test]
+    fn a_cost_is_within_its_limits() {
+        for (cost, fits) in [
+            ((8, 1, 1), true),
+            ((7, 1, 1), false),
+            ((128, 1, 16), true),
+            ((127, 1, 16), false),
+            ((1_048_576, 16, 16), true),
+            ((1_048_577, 16, 16), false),
+            ((1_048_576, 17, 16), false),
+            ((1_048_576, 16, 17), false),
+            ((64, 0, 1), false),
+            ((64, 1, 0), false),
+        ] {
+            let made = HashParams::new(cost.0, cost.1, cost.2);
+            assert_eq!(made.is_ok_and(|params| params.memory_kib() == cost.0), fits, "{cost:?}");
+        }
+    }
+
+    #[test]
+    fn a_hash_that_is_cheaper_in_anything_is_worth_making_again() {
+        let of = |memory, passes, lanes| HashParams::new(memory, passes, lanes).unwrap();
+        let new = of(128, 2, 2);
+        for old in [of(127, 2, 2), of(128, 1, 2), of(128, 2, 1), of(127, 3, 3), of(129, 1, 3), of(129, 3, 1)]
+        {
+            assert!(old.is_below(new), "{old:?}");
+        }
+        for old in [new, of(129, 2, 2), of(128, 3, 2), of(128, 2, 3)] {
+            assert!(!old.is_below(new), "{old:?}");
+        }
+    }
+
+    #[test]
     fn refuses_what_it_did_not_write() {
         let table = [
             GOOD.replace("m=19456", "m=1048577"),

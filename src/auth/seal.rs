@@ -293,6 +293,9 @@ mod tests {
         let token = sealer(1, &[]).operator_token();
         assert!(sealer(1, &[]).is_operator(token.expose()) && sealer(2, &[1]).is_operator(token.expose()));
         assert!(!sealer(2, &[3]).is_operator(token.expose()));
+        let tokens: Vec<_> =
+            sealer(2, &[1, 3]).operator_tokens().map(|token| token.expose().clone()).collect();
+        assert_eq!(tokens, [2, 1, 3].map(|key| sealer(key, &[]).operator_token().expose().clone()));
     }
 
     #[test]

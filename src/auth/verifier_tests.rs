@@ -156,6 +156,15 @@ fn public_key_sets_hold_nothing_private() {
 }
 
 #[test]
+fn who_has_hundreds_of_roles_has_a_token_that_counts() {
+    let key = ed25519("k1");
+    let roles: Vec<_> = (100..400).map(|number| format!("role-{number}")).collect();
+    let token = key.sign(&Claims { roles: Some(roles), ..claims() }).unwrap();
+    assert!((4096..8192).contains(&token.expose().len()), "{}", token.expose().len());
+    assert!(verifier().verify(token.expose(), &expected(&key_set([&key]))).is_ok());
+}
+
+#[test]
 fn bad_keys_are_refused() {
     use super::super::keys::KeyError;
     let made =

@@ -423,3 +423,22 @@ fn bad_refresh_token(rejection: Rejection) -> Rejection {
 fn bad_credentials(rejection: Rejection) -> Rejection {
     if matches!(rejection, Rejection::NotFound(_)) { Rejection::BadCredentials } else { rejection }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_has_a_hundred_scopes_and_audiences_at_most() {
+        let with = |scopes: usize, audiences: usize| {
+            let scope = (0..scopes).map(|number| Permission::parse(&format!("p{number}")).unwrap()).collect();
+            let audience = vec![Label::parse("api").unwrap(); audiences];
+            Grant { scope, audience, ..Grant::native(Lifetime::from_secs(900)) }.check()
+        };
+        assert_eq!(with(100, 100), Ok(()));
+        for (scopes, audiences) in [(101, 0), (0, 101), (102, 102)] {
+            let refused = with(scopes, audiences);
+            assert!(matches!(refused, Err(Rejection::LimitReached { limit: 100, .. })), "{refused:?}");
+        }
+    }
+}
