@@ -173,9 +173,8 @@ impl SledCopy {
     }
 }
 
-/// Frees what sled has replaced so far; says whether all of it is gone. What another thread may still look at stays,
-/// for the next time.
-fn free_replaced() -> bool {
+/// Frees what sled has replaced so far. What another thread may still look at stays, for the next time.
+fn free_replaced() {
     // Each frees some hundred things.
     const MOST_ROUNDS: usize = 4_096;
     // Freed in the order of replacement, so this goes last.
@@ -185,10 +184,9 @@ fn free_replaced() -> bool {
     for _ in 0..MOST_ROUNDS {
         crossbeam_epoch::pin().flush();
         if is_last_gone.load(Ordering::Relaxed) {
-            return true;
+            return;
         }
     }
-    false
 }
 
 /// Adds what lies under `name` to the batch, in pieces, or its deletion.

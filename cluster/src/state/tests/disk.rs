@@ -4,6 +4,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use super::super::copy::SledCopy;
 use super::super::{Disk, Entry, Fault, Folder, Recovery, State, Store};
@@ -362,6 +364,37 @@ fn a_value_that_shrinks_leaves_no_piece_behind() {
     fresh.fill(&state).unwrap();
     assert_eq!(followed.names(), fresh.names());
     assert!(followed.longest_value() <= 2_048);
+}
+
+#[test]
+fn what_a_batch_replaced_is_freed_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut copy = SledCopy::open(dir.path(), CACHE_BYTES, copy_key(1)).unwrap();
+    let mut state = State::empty(Limits::default());
+    copy.fill(&state).unwrap();
+    // Other tests may hold up the collector of this process for a moment, hence more than one try.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    for index in 0.. {
+        let put = |number: u64| Op::Put(number.to_be_bytes().to_vec(), vec![index as u8; 100]);
+        let command = Command { ops: (0..5_000).map(put).collect(), keep: true };
+        let proposals = [proposal(index, &command)];
+        copy.write(&state.apply_entry(&Toy, at_index(index), LogTime(index), &proposals).1).unwrap();
+        if is_next_in_line() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "there is garbage in line after each of {index} batches");
+    }
+}
+
+/// Whether what is given to sled's collector now is freed within six turns, of which it needs three.
+fn is_next_in_line() -> bool {
+    let is_gone = Arc::new(AtomicBool::new(false));
+    let of_collector = Arc::clone(&is_gone);
+    crossbeam_epoch::pin().defer(move || of_collector.store(true, Ordering::Relaxed));
+    (0..6).any(|_| {
+        crossbeam_epoch::pin().flush();
+        is_gone.load(Ordering::Relaxed)
+    })
 }
 
 fn only_snapshot(folder: &Path) -> PathBuf {
