@@ -89,8 +89,10 @@ members() {
 }
 
 voters() { members --json | grep -o '"is_voter":true' | wc -l; }
+can_lose_one() { members | grep 'can lose [1-9]' > /dev/null; }
 
-# Waits until all nodes answer; with `all-vote`, also until all of them are voters.
+# Waits until all nodes answer, and the leader has noticed: only then may the next one stop. With `all-vote`, also until
+# all of them are voters.
 await() {
   local end=$((SECONDS + patience)) node
   for node in "${nodes[@]}"; do
@@ -99,9 +101,12 @@ await() {
       sleep 0.2
     done
   done
-  [ "${1:-}" = all-vote ] || return 0
-  until [ "$(voters)" = "${#nodes[@]}" ]; do
+  until [ "${1:-}" != all-vote ] || [ "$(voters)" = "${#nodes[@]}" ]; do
     [ "$SECONDS" -lt "$end" ] || die "only $(voters) of ${#nodes[@]} nodes are voters after $patience s"
+    sleep 0.2
+  done
+  until can_lose_one; do
+    [ "$SECONDS" -lt "$end" ] || die "all nodes are ready, and yet none can be lost after $patience s: $(members | tail -n 1)"
     sleep 0.2
   done
 }

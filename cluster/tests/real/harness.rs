@@ -1,7 +1,6 @@
 //! Starts and stops nodes, and waits for what is to come instead of sleeping.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -176,10 +175,7 @@ pub(crate) fn soon() -> Instant {
 }
 
 /// What `look` sees at last.
-pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
-    what: &str,
-    mut look: impl FnMut() -> F,
-) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let waiting = async {
         let mut tick = time::interval(Duration::from_millis(10));
         loop {

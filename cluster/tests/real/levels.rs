@@ -1,9 +1,6 @@
 //! Data of a level, and programs that know it or do not.
 
-use std::time::Duration;
-
 use conclave_cluster::{NewerLevel, StartError};
-use tokio::time::Instant;
 
 use crate::harness::{Nodes, eventually, soon};
 
@@ -70,10 +67,13 @@ async fn a_node_stops_when_the_others_move_to_a_level_it_does_not_know() {
     }
     nodes.stop(3).await;
     // A start that failed lets go of the log behind our back.
-    let deadline = soon();
-    while let Err(error) = nodes.start_knowing(3, 2).await {
-        assert!(matches!(error, StartError::Log(_)) && Instant::now() < deadline, "{error}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually("a start with a program that knows the level", async || {
+        match nodes.start_knowing(3, 2).await {
+            Ok(_) => Some(()),
+            Err(StartError::Log(_)) => None,
+            Err(error) => panic!("{error}"),
+        }
+    })
+    .await;
     nodes.assert_equal().await;
 }
