@@ -105,7 +105,11 @@ await() {
     [ "$SECONDS" -lt "$end" ] || die "only $(voters) of ${#nodes[@]} nodes are voters after $patience s"
     sleep 0.2
   done
-  until can_lose_one; do
+  # A node that was away for less than the leader's patience is counted as if it had not been, until that is over: so it
+  # must stay true for longer.
+  local seen=0
+  until [ "$seen" -ge 10 ]; do
+    if can_lose_one; then seen=$((seen + 1)); else seen=0; fi
     [ "$SECONDS" -lt "$end" ] || die "all nodes are ready, and yet none can be lost after $patience s: $(members | tail -n 1)"
     sleep 0.2
   done
